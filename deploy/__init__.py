@@ -1,0 +1,1 @@
+"""What runs on the board, and what the other packages share: packing, run directories, errors."""

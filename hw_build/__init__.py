@@ -1,0 +1,1 @@
+"""From QONNX to a streaming accelerator: the integer graph, folding, RTL, simulation, synthesis."""

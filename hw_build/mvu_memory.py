@@ -1,0 +1,163 @@
+"""What a matrix-vector unit's memories hold: coded weights, start values, thresholds.
+
+`rtl/mvu.sv` adds up products of coded bits. With P the sum it forms and y the integer that the
+graph defines, y = factor * P + constant, the constant depending on the row alone (factor is 2 for
+bipolar inputs, otherwise 1). All constants meet in the value that an accumulator starts with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .blocks import Memory
+from .graph import IntType, MatVec, TensorInfo, Threshold
+
+WEIGHT_KINDS = {"binary": 0, "ternary": 1, "quinary": 2, "int": 3}
+
+
+def act_kind(act: IntType) -> int:
+    """The RTL's number for an input type: 0 unsigned, 1 two's complement, 2 bipolar."""
+    return 2 if act.bipolar else int(act.signed)
+
+
+def weight_planes(weights: np.ndarray, kind: str, bits: int) -> np.ndarray:
+    """Weights (rows, columns) coded as the RTL reads them: uint8 bits (rows, bits, columns)."""
+    w = weights
+    if kind == "binary":
+        planes = [w > 0]
+    elif kind == "ternary":
+        planes = [w != 0, w < 0]
+    elif kind == "quinary":
+        planes = [abs(w) == 1, abs(w) == 2, w < 0]
+    else:
+        planes = [(w >> k) & 1 for k in range(bits)]
+    return np.stack(planes, axis=1).astype(np.uint8)
+
+
+def sum_at_zero(planes: np.ndarray, kind: str, act: IntType) -> np.ndarray:
+    """P of each row when every activation bit is zero: int64 (rows,). Mirrors the RTL's coding."""
+    ones = planes.sum(axis=2, dtype=np.int64)  # (rows, planes)
+    lanes, bits, signed = planes.shape[2], act.bits, act.signed and not act.bipolar
+    below_top = (1 << (bits - 1)) - 1 if signed else (1 << bits) - 1
+    top = 1 << (bits - 1) if signed else 0
+    if kind == "binary":
+        return below_top * (lanes - ones[:, 0]) + top * ones[:, 0]
+    if kind == "ternary":
+        return below_top * ones[:, 1] + top * (ones[:, 0] - ones[:, 1])
+    if kind == "quinary" and act.bipolar:
+        ones_negative = (planes[:, 0] & planes[:, 2]).sum(axis=1, dtype=np.int64)
+        twos_negative = (planes[:, 1] & planes[:, 2]).sum(axis=1, dtype=np.int64)
+        return ones_negative + 2 * twos_negative
+    if kind == "quinary":
+        negative = ones[:, 2]
+        if signed:
+            return ((1 << bits) - 1) * negative + (1 << bits) * (lanes - negative)
+        return ((2 << bits) - 1) * negative
+    inverted = 0
+    for k in range(planes.shape[1]):
+        for j in range(bits):
+            if (k == planes.shape[1] - 1) != (signed and j == bits - 1):
+                inverted += lanes << (k + j)
+    return np.full(len(planes), inverted, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class MvuMemory:
+    """Memories of one unit, and the parameters that follow from their content."""
+
+    weight_kind: int
+    weight_bits: int
+    shift: int
+    sum_bits: int
+    level_bits: int
+    memories: tuple[Memory, ...]
+
+
+def mvu_memory(
+    name: str,
+    matvec: MatVec,
+    threshold: Threshold | None,
+    source: TensorInfo,
+    pe: int,
+    simd: int,
+) -> MvuMemory:
+    """Codes weights, start values and thresholds for a folding of `pe` rows and `simd` columns.
+
+    Rows and columns are padded to whole folds. Padding columns see zero bits; padding rows put
+    out zero bits, whatever the type, so that they are zero lanes for whoever reads them.
+    """
+    rows, columns = matvec.weights.shape
+    padded_rows, padded_columns = -(-rows // pe) * pe, -(-columns // simd) * simd
+    kind, act = matvec.weight_kind, source.type
+    pad_weight = 1 if kind == "binary" else 0  # binary has no zero; +1 on zero bits adds nothing
+    weights = np.full((padded_rows, padded_columns), pad_weight, np.int64)
+    weights[:rows, :columns] = matvec.weights
+    planes = weight_planes(weights, kind, matvec.weight_bits)
+
+    zero = -1 if act.bipolar else 0
+    factor = 2 if act.bipolar else 1
+    y_at_zero = zero * weights[:, :columns].sum(axis=1)
+    constant = y_at_zero - factor * sum_at_zero(planes, kind, act)
+
+    info = MatVec(matvec.name, matvec.source, weights[:, :columns]).infer(source)
+    lo, hi = info.lo, info.hi  # of the padding rows too
+    memories = []
+    if threshold is None:
+        shift = factor - 1
+        sum_bits = max(2, IntType.holding(min(int(lo.min()), -1), int(hi.max())).bits)
+        level_bits = 0
+        starts = constant
+    else:
+        # y >= t, with y = factor * P + constant, is P >= ceil((t - constant) / factor)
+        shift = 0
+        n_levels = threshold.thresholds.shape[1]
+        level_bits = max(1, int(n_levels).bit_length())
+        never = hi + 1
+        table = np.repeat(never[:, None], (1 << level_bits) - 1, axis=1)
+        table[:rows, :n_levels] = np.clip(threshold.thresholds, lo[:rows, None], never[:rows, None])
+        if threshold.base < 0 and not threshold.type.bipolar:  # padding rows stand at zero
+            table[rows:, : -threshold.base] = lo[rows:, None]
+        table = -((constant[:, None] - table) // factor)  # ceil
+        p_lo, p_hi = -((constant - lo) // factor), (hi - constant) // factor
+        middle = table[:, table.shape[1] // 2]
+        starts = -middle
+        relative = table - middle[:, None]
+        extremes = np.concatenate([p_lo - middle, p_hi - middle, relative.min(1), relative.max(1)])
+        sum_bits = max(2, IntType.holding(min(int(extremes.min()), -1), int(extremes.max())).bits)
+        for stage in range(level_bits - 1):
+            # prefix r of `stage + 1` bits asks for the threshold in the middle of what it leaves
+            step = 1 << (level_bits - 2 - stage)
+            picked = relative[:, step - 1 :: 2 * step]
+            memories.append(
+                Memory(
+                    f"{name}_threshold{stage}.mem",
+                    picked.shape[1] * pe * sum_bits,
+                    words_of(group_major(picked, pe), sum_bits),
+                )
+            )
+    memories.append(
+        Memory(f"{name}_start.mem", pe * sum_bits, words_of(starts.reshape(-1, pe), sum_bits))
+    )
+    n_groups, n_beats = padded_rows // pe, padded_columns // simd
+    coded = planes.reshape(n_groups, pe, matvec.weight_bits, n_beats, simd)
+    coded = coded.transpose(0, 3, 1, 2, 4).reshape(n_groups * n_beats, -1)
+    memories.append(Memory(f"{name}_weight.mem", coded.shape[1], words_of(coded, 1)))
+    return MvuMemory(
+        WEIGHT_KINDS[kind], matvec.weight_bits, shift, sum_bits, level_bits, tuple(memories)
+    )
+
+
+def group_major(table: np.ndarray, pe: int) -> np.ndarray:
+    """(rows, K) to (groups, K * pe): for each group of `pe` rows, K runs of `pe` lanes."""
+    groups = table.reshape(-1, pe, table.shape[1])
+    return groups.transpose(0, 2, 1).reshape(len(groups), -1)
+
+
+def words_of(lanes: np.ndarray, bits: int) -> tuple[int, ...]:
+    """Rows of integers (words, lanes) to words of lanes * bits bits, lane 0 least significant."""
+    unsigned = lanes.astype(np.int64) & ((1 << bits) - 1)
+    as_bits = ((unsigned[:, :, None] >> np.arange(bits)) & 1).astype(np.uint8)
+    packed = np.packbits(as_bits.reshape(len(lanes), -1), axis=1, bitorder="little")
+    return tuple(int.from_bytes(row.tobytes(), "little") for row in packed)

@@ -1,0 +1,104 @@
+// The structure for synthesis behind `dot_product`: products merged with their first counters,
+// a heap of 6:3 compressors with the addend as one more row, one carry-propagate addition.
+module compressed_dot_product #(
+    parameter integer SIMD = 8,
+    parameter integer WEIGHT_KIND = 0,
+    parameter integer WEIGHT_BITS = 1,
+    parameter integer ACT_KIND = 2,
+    parameter integer ACT_BITS = 1,
+    parameter integer SHIFT = 0,
+    parameter integer SUM_BITS = 8
+) (
+    input  wire [SIMD*ACT_BITS-1:0]    a,
+    input  wire [SIMD*WEIGHT_BITS-1:0] w,
+    input  wire [SUM_BITS-1:0]         addend,
+    output wire [SUM_BITS-1:0]         sum
+);
+  localparam integer PLANES = (WEIGHT_KIND <= 1) ? ACT_BITS
+                            : (WEIGHT_KIND == 2) ? ACT_BITS + 1
+                            : WEIGHT_BITS * ACT_BITS;
+  // Lanes that one counter takes: as many as make a function of six inputs.
+  localparam integer GROUP = (WEIGHT_KIND == 0 || WEIGHT_KIND == 3) ? 3
+                           : (WEIGHT_KIND == 1 || ACT_KIND == 2) ? 2 : 1;
+  localparam integer GROUPS = (SIMD + GROUP - 1) / GROUP;
+  localparam integer LAST = SIMD - (GROUPS - 1) * GROUP;  // lanes of the last group
+  localparam integer HIGHS = (LAST == 1) ? GROUPS - 1 : GROUPS;  // groups that can count two
+
+  function automatic integer column(input integer plane);
+    column = SHIFT + ((WEIGHT_KIND == 3) ? plane / ACT_BITS + plane % ACT_BITS : plane);
+  endfunction
+  function automatic integer planes_at(input integer c);
+    integer n;
+    begin
+      planes_at = 0;
+      for (n = 0; n < PLANES; n = n + 1) if (column(n) == c) planes_at = planes_at + 1;
+    end
+  endfunction
+  function automatic integer index_at_column(input integer plane);
+    integer n;
+    begin
+      index_at_column = 0;
+      for (n = 0; n < plane; n = n + 1)
+        if (column(n) == column(plane)) index_at_column = index_at_column + 1;
+    end
+  endfunction
+  // Rows of a column: low count bits of its planes, high ones of the column below, the addend.
+  function automatic integer rows_at(input integer c);
+    rows_at = GROUPS * planes_at(c) + ((GROUP == 1) ? 0 : HIGHS * planes_at(c - 1)) + 1;
+  endfunction
+  function automatic [SUM_BITS*16-1:0] all_heights(input integer first);
+    integer c;
+    begin
+      all_heights = {(SUM_BITS*16){1'b0}};
+      for (c = first; c < SUM_BITS; c = c + 1) all_heights[c*16+:16] = 16'(rows_at(c));
+    end
+  endfunction
+  function automatic integer tallest(input integer first);
+    integer c;
+    begin
+      tallest = 0;
+      for (c = first; c < SUM_BITS; c = c + 1) if (rows_at(c) > tallest) tallest = rows_at(c);
+    end
+  endfunction
+  localparam integer ROWS = tallest(0);
+  wire [SUM_BITS*ROWS-1:0] bits;
+
+  genvar p, g, i, j;
+  generate
+    for (p = 0; p < PLANES; p = p + 1) begin : plane
+      localparam integer C = column(p);
+      localparam integer FIRST = index_at_column(p);
+      for (g = 0; g < GROUPS; g = g + 1) begin : group
+        localparam integer N = (g == GROUPS - 1) ? LAST : GROUP;
+        wire [N*ACT_BITS-1:0] group_a;
+        wire [N*WEIGHT_BITS-1:0] group_w;
+        wire [1:0] count;
+        for (j = 0; j < ACT_BITS; j = j + 1) begin : act_plane
+          assign group_a[j*N+:N] = a[j*SIMD+g*GROUP+:N];
+        end
+        for (j = 0; j < WEIGHT_BITS; j = j + 1) begin : weight_plane
+          assign group_w[j*N+:N] = w[j*SIMD+g*GROUP+:N];
+        end
+        product_counter #(
+            .N(N), .WEIGHT_KIND(WEIGHT_KIND), .WEIGHT_BITS(WEIGHT_BITS),
+            .ACT_KIND(ACT_KIND), .ACT_BITS(ACT_BITS), .PLANE(p)
+        ) counter (.a(group_a), .w(group_w), .count(count));
+        if (C < SUM_BITS) begin : low
+          assign bits[C*ROWS+FIRST*GROUPS+g] = count[0];
+        end
+        if (C + 1 < SUM_BITS && GROUP > 1 && g < HIGHS) begin : high
+          assign bits[(C+1)*ROWS+GROUPS*planes_at(C+1)+FIRST*HIGHS+g] = count[1];
+        end
+      end
+    end
+    for (i = 0; i < SUM_BITS; i = i + 1) begin : addend_row
+      assign bits[i*ROWS+rows_at(i)-1] = addend[i];
+      for (j = rows_at(i); j < ROWS; j = j + 1) begin : unused_rows
+        assign bits[i*ROWS+j] = 1'b0;
+      end
+    end
+  endgenerate
+  compressor_tree #(
+      .COLUMNS(SUM_BITS), .ROWS(ROWS), .HEIGHTS(all_heights(0))
+  ) tree (.bits(bits), .sum(sum));
+endmodule

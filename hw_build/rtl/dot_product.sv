@@ -1,0 +1,48 @@
+// sum = addend + 2^SHIFT * (partial products of SIMD lanes, each at its column), modulo 2^SUM_BITS.
+//
+// The one leaf with two bodies. COMPRESS = 0 counts ones plane by plane, which simulates fast;
+// COMPRESS = 1 is the structure for synthesis, `compressed_dot_product`. They are proven equal.
+module dot_product #(
+    parameter integer SIMD = 8,         // lanes, 1 or more
+    parameter integer WEIGHT_KIND = 0,  // see partial_products
+    parameter integer WEIGHT_BITS = 1,
+    parameter integer ACT_KIND = 2,
+    parameter integer ACT_BITS = 1,
+    parameter integer SHIFT = 0,        // 0 or 1
+    parameter integer SUM_BITS = 8,     // 2 or more
+    parameter integer COMPRESS = 1      // 0: behaviour, 1: structure
+) (
+    input  wire [SIMD*ACT_BITS-1:0]    a,  // plane-major
+    input  wire [SIMD*WEIGHT_BITS-1:0] w,  // plane-major
+    input  wire [SUM_BITS-1:0]         addend,
+    output wire [SUM_BITS-1:0]         sum
+);
+  generate
+    if (COMPRESS != 0) begin : structure
+      compressed_dot_product #(
+          .SIMD(SIMD), .WEIGHT_KIND(WEIGHT_KIND), .WEIGHT_BITS(WEIGHT_BITS),
+          .ACT_KIND(ACT_KIND), .ACT_BITS(ACT_BITS), .SHIFT(SHIFT), .SUM_BITS(SUM_BITS)
+      ) body (.a(a), .w(w), .addend(addend), .sum(sum));
+    end else begin : behaviour
+      localparam integer PLANES = (WEIGHT_KIND <= 1) ? ACT_BITS
+                                : (WEIGHT_KIND == 2) ? ACT_BITS + 1
+                                : WEIGHT_BITS * ACT_BITS;
+      wire [PLANES*SIMD-1:0] products;
+      for (genvar p = 0; p < PLANES; p = p + 1) begin : plane
+        partial_products #(
+            .N(SIMD), .WEIGHT_KIND(WEIGHT_KIND), .WEIGHT_BITS(WEIGHT_BITS),
+            .ACT_KIND(ACT_KIND), .ACT_BITS(ACT_BITS), .PLANE(p)
+        ) lanes (.a(a), .w(w), .products(products[p*SIMD+:SIMD]));
+      end
+      reg [SUM_BITS-1:0] total;
+      integer n;
+      always_comb begin
+        total = addend;
+        for (n = 0; n < PLANES; n = n + 1)
+          total = total + (SUM_BITS'($countones(products[n*SIMD+:SIMD])) << (SHIFT
+                  + ((WEIGHT_KIND == 3) ? n / ACT_BITS + n % ACT_BITS : n)));
+      end
+      assign sum = total;
+    end
+  endgenerate
+endmodule

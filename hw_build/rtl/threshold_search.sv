@@ -1,0 +1,66 @@
+// Number of thresholds that a value reaches, found by binary search: one comparison a cycle and
+// stage, LEVEL_BITS - 1 stages. The first comparison is the sign of the value, which comes in
+// relative to its middle threshold; the thresholds in the memories are relative to it as well.
+//
+// Stage s chooses among 2^(s+1) thresholds a channel. Its memory holds a word for each group; in
+// it the threshold for prefix r (the level bits found so far) of lane p has number r * PE + p.
+module threshold_search #(
+    parameter integer PE = 4,           // channels side by side
+    parameter integer GROUPS = 2,       // groups of PE channels
+    parameter integer VALUE_BITS = 8,   // two's complement
+    parameter integer LEVEL_BITS = 2,   // 2 to 8: up to 2^LEVEL_BITS - 1 thresholds
+    parameter THRESHOLD_FILE = "t"      // THRESHOLD_FILE0.mem for the first stage, and so on
+) (
+    input  wire                                       clk,
+    input  wire                                       enable,
+    input  wire [LEVEL_BITS-2:0]                      valid,  // of each stage's input
+    input  wire [PE*VALUE_BITS-1:0]                   value,
+    input  wire [((GROUPS>1)?$clog2(GROUPS):1)-1:0]   group,
+    output wire [PE*LEVEL_BITS-1:0]                   level
+);
+  localparam integer STAGES = LEVEL_BITS - 1;
+  localparam integer GROUP_BITS = (GROUPS > 1) ? $clog2(GROUPS) : 1;
+  // What travels from stage to stage: the values, the bits found so far, the group.
+  wire [(STAGES+1)*PE*VALUE_BITS-1:0] values;
+  wire [(STAGES+1)*PE*LEVEL_BITS-1:0] levels;
+  wire [(STAGES+1)*GROUP_BITS-1:0] groups;
+  genvar s, p;
+  generate
+    assign values[0+:PE*VALUE_BITS] = value;
+    assign groups[0+:GROUP_BITS] = group;
+    for (p = 0; p < PE; p = p + 1) begin : sign
+      assign levels[p*LEVEL_BITS+:LEVEL_BITS] =
+          {~value[p*VALUE_BITS+VALUE_BITS-1], {(LEVEL_BITS-1){1'b0}}};
+    end
+    for (s = 0; s < STAGES; s = s + 1) begin : stage
+      localparam integer WORDS = 1 << (s + 1);  // thresholds per channel at this stage
+      localparam integer BIT = LEVEL_BITS - 2 - s;
+      wire [PE*VALUE_BITS-1:0] value_here = values[s*PE*VALUE_BITS+:PE*VALUE_BITS];
+      wire [PE*LEVEL_BITS-1:0] level_here = levels[s*PE*LEVEL_BITS+:PE*LEVEL_BITS];
+      wire [GROUP_BITS-1:0] group_here = groups[s*GROUP_BITS+:GROUP_BITS];
+      reg [PE*VALUE_BITS-1:0] value_next;
+      reg [PE*LEVEL_BITS-1:0] level_next;
+      reg [GROUP_BITS-1:0] group_next;
+      (* rom_style = "distributed" *) reg [WORDS*PE*VALUE_BITS-1:0] memory[0:GROUPS-1];
+      initial $readmemh({THRESHOLD_FILE, 8'(48 + s), ".mem"}, memory);
+      wire [WORDS*PE*VALUE_BITS-1:0] word = memory[group_here];
+      for (p = 0; p < PE; p = p + 1) begin : lane
+        wire [s:0] prefix = level_here[p*LEVEL_BITS+BIT+1+:s+1];
+        wire reached = $signed(value_here[p*VALUE_BITS+:VALUE_BITS])
+                       >= $signed(word[(32'(prefix)*PE+p)*VALUE_BITS+:VALUE_BITS]);
+        always_ff @(posedge clk) if (enable & valid[s]) begin
+          level_next[p*LEVEL_BITS+:LEVEL_BITS] <=
+              level_here[p*LEVEL_BITS+:LEVEL_BITS] | (LEVEL_BITS'(reached) << BIT);
+        end
+      end
+      always_ff @(posedge clk) if (enable & valid[s]) begin
+        value_next <= value_here;
+        group_next <= group_here;
+      end
+      assign values[(s+1)*PE*VALUE_BITS+:PE*VALUE_BITS] = value_next;
+      assign levels[(s+1)*PE*LEVEL_BITS+:PE*LEVEL_BITS] = level_next;
+      assign groups[(s+1)*GROUP_BITS+:GROUP_BITS] = group_next;
+    end
+  endgenerate
+  assign level = levels[STAGES*PE*LEVEL_BITS+:PE*LEVEL_BITS];
+endmodule

