@@ -62,7 +62,7 @@ class IntType:
         """The narrowest plain type that holds every integer from `lo` to `hi`."""
         if lo >= 0:
             return cls(max(1, int(hi).bit_length()), signed=False)
-        return cls(max(int(hi).bit_length(), int(-lo - 1).bit_length()) + 1, signed=True)
+        return cls(max(max(int(hi), 0).bit_length(), int(-lo - 1).bit_length()) + 1, signed=True)
 
 
 BIPOLAR = IntType(1, signed=True, bipolar=True)

@@ -30,11 +30,12 @@ class _Job(ctypes.Structure):
         *((name, _POINTER) for name in ("input", "output", "output_cycles")),
         *((name, _POINTER) for name in ("recorded", "recorded_beats", "capacities")),
         *((name, ctypes.c_uint64) for name in ("n_input", "n_output", "input_done")),
-        *((name, ctypes.c_uint64) for name in ("output_done", "cycle", "first_input_cycle")),
+        *((name, ctypes.c_uint64) for name in ("output_done", "cycle", "first_offer_cycle")),
         *((name, ctypes.c_uint64) for name in ("idle", "patience", "random_state")),
         *((name, ctypes.c_uint32) for name in ("frames", "stall_input", "stall_output")),
         *((name, ctypes.c_uint32) for name in ("check_protocol", "input_offered")),
         ("output_wanted", ctypes.c_uint32),
+        ("started", ctypes.c_uint32),
         ("fault_stream", ctypes.c_int32),
     ]
 
@@ -51,8 +52,8 @@ class Stalls:
 @dataclass(frozen=True, eq=False)
 class SimulationResult:
     """`layers` holds the integers (N, C) of each recorded layer, the output included;
-    `frame_ends` the cycle at which each frame's last beat left, counted from the cycle that took
-    the first input beat; `cycles` all of them."""
+    `frame_ends` the cycle at which each frame's last beat left, counted from the cycle that
+    offered the first input beat; `cycles` all of them."""
 
     layers: dict[str, np.ndarray]
     frame_ends: np.ndarray
@@ -108,9 +109,7 @@ class Simulator:
             ("sim_close", [_POINTER]),
         ):
             getattr(self._library, name).argtypes = arguments
-        self._handle = self._library.sim_open(
-            str(memories).encode(), str(trace or "").encode()
-        )
+        self._handle = self._library.sim_open(str(memories).encode(), str(trace or "").encode())
         if not self._handle:
             raise MachineError("the memory folder can't be entered", where=str(memories))
 
@@ -208,7 +207,7 @@ class Simulator:
                 )
         unpacked = sink.packing(self._port_bits).unpack(output.view(np.uint8).reshape(n, -1))
         layers[self._graph.output.name] = unpacked
-        ends = cycles[sink.beats - 1 :: sink.beats].astype(np.int64) - job.first_input_cycle
+        ends = cycles[sink.beats - 1 :: sink.beats].astype(np.int64) - job.first_offer_cycle
         return SimulationResult(layers, ends, int(job.cycle))
 
     def _raise(self, status: int, job: _Job, sink: Stream) -> None:
@@ -222,5 +221,3 @@ class Simulator:
         raise GateError(
             f"simulation stopped: {_STATUS[status]}", where=where, found="; ".join(states)
         )
-
-

@@ -16,7 +16,7 @@ from .blocks import Block
 
 @dataclass(frozen=True)
 class Cycles:
-    """`interval`: cycles from frame to frame; `latency`: from the cycle that takes a frame's
+    """`interval`: cycles from frame to frame; `latency`: from the cycle that offers a frame's
     first beat to the one in which its last result leaves, both counted; `port`: the interval of
     the slower of the two ports alone."""
 

@@ -24,7 +24,10 @@ from .blocks import Block
 from .emit import MODULES, TOP
 
 HARNESS_FOLDER = Path(__file__).parent / "harness"
-CXX_FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-w")
+CXX_FLAGS = ("-march=native", "-std=c++17", "-fPIC", "-w")
+FAST = ("-O3",)
+SLOW = ("-O1",)
+"""For the compressed bodies: thousands of gates, on which -O3 spends minutes to gain little."""
 VERILATOR_FLAGS = (
     *("--cc", "-O3", "--no-assert", "--x-assign", "fast", "--x-initial", "fast"),
     *("--output-split", "0", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", TOP),
@@ -107,41 +110,64 @@ def build_model(
     `compress` simulates the structure that is synthesised instead of the behaviour it is proven
     equal to; `trace` makes a model that can write FST waveforms (needs zlib's headers).
     """
-    verilator, compiler = find_verilator(), find_compiler()
+    verilator, compiler, store = find_verilator(), find_compiler(), store or Store()
     sources = [rtl / f"{module}.sv" for module in (*MODULES, TOP)]
     key = {
         "sources": {path.name: sha256_of(path) for path in sources},
         "harness": {path.name: sha256_of(path) for path in sorted(HARNESS_FOLDER.iterdir())},
         "tools": tool_versions(),
-        "flags": [*VERILATOR_FLAGS, *CXX_FLAGS],
+        "flags": [*VERILATOR_FLAGS, *CXX_FLAGS, *FAST, *SLOW],
         "options": {"compress": compress, "trace": trace},
         "processor": _processor(),
     }
+
+    runtime = _runtime(verilator, compiler, store, trace)
 
     def make(folder: Path) -> None:
         (folder / "streams.h").write_text(streams_header(blocks))
         (folder / "public.vlt").write_text(public_signals(blocks))
         command = [str(verilator.binary), *VERILATOR_FLAGS, f"-GCOMPRESS={int(compress)}"]
         command += ["--trace-fst"] if trace else []
+        command += ["--output-split-cfuncs", "500"] if compress else []
         command += ["--Mdir", str(folder / "model"), str(folder / "public.vlt")]
         _run([*command, *map(str, sources)], env={"VERILATOR_ROOT": str(verilator.root)})
         include = verilator.root / "include"
-        runtime = ["verilated.cpp", "verilated_threads.cpp"]
-        runtime += ["verilated_fst_c.cpp"] if trace else []
         parts = sorted((folder / "model").glob("*.cpp"))
         whole = folder / "whole.cpp"  # one translation unit: no linking by hand, full inlining
         whole.write_text(
             "".join(f'#include "{p}"\n' for p in [*parts, HARNESS_FOLDER / "harness.cpp"])
         )
-        flags = [*CXX_FLAGS, "-include", str(HARNESS_FOLDER / "popcount.h")]
-        flags += ["-DTRACE", "-DVM_TRACE=1", "-DVM_TRACE_FST=1"] if trace else ["-DVM_TRACE=0"]
+        flags = [*CXX_FLAGS, *(SLOW if compress else FAST)]
+        flags += ["-include", str(HARNESS_FOLDER / "popcount.h")]
+        flags += _trace_flags(trace)
         flags += [f"-I{path}" for path in (folder, folder / "model", include, include / "vltstd")]
-        command = [compiler, "-shared", *flags, str(whole), *(str(include / r) for r in runtime)]
-        _run([*command, "-o", str(folder / "accelerator.so"), "-pthread", *(["-lz"] if trace else [])])
+        command = [compiler, "-shared", *flags, str(whole), *map(str, runtime)]
+        libraries = ["-pthread", "-lz"] if trace else ["-pthread"]
+        _run([*command, "-o", str(folder / "accelerator.so"), *libraries])
         shutil.rmtree(folder / "model")
         whole.unlink()
 
-    return (store or Store()).get_or_make("model", key, make) / "accelerator.so"
+    return store.get_or_make("model", key, make) / "accelerator.so"
+
+
+def _runtime(verilator: Verilator, compiler: str, store: Store, trace: bool) -> list[Path]:
+    """Verilator's own C++ files as objects: the same for every model, so compiled once."""
+    names = ["verilated", "verilated_threads", *(["verilated_fst_c"] if trace else [])]
+    include = verilator.root / "include"
+    flags = [*CXX_FLAGS, *FAST, *_trace_flags(trace)]
+
+    def make(folder: Path) -> None:
+        for name in names:
+            command = [compiler, "-c", *flags, f"-I{include}", f"-I{include / 'vltstd'}"]
+            _run([*command, str(include / f"{name}.cpp"), "-o", str(folder / f"{name}.o")])
+
+    key = {"tools": tool_versions(), "flags": flags, "names": names, "processor": _processor()}
+    folder = store.get_or_make("runtime", key, make)
+    return [folder / f"{name}.o" for name in names]
+
+
+def _trace_flags(trace: bool) -> list[str]:
+    return ["-DTRACE", "-DVM_TRACE=1", "-DVM_TRACE_FST=1"] if trace else ["-DVM_TRACE=0"]
 
 
 def streams_header(blocks: tuple[Block, ...]) -> str:

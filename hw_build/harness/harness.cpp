@@ -70,12 +70,12 @@ struct Job {
     uint64_t* recorded_beats;  // per stream: beats that passed so far
     uint64_t* capacities;      // per stream: beats that `recorded` holds
     uint64_t n_input, n_output;
-    uint64_t input_done, output_done, cycle, first_input_cycle, idle, patience;
+    uint64_t input_done, output_done, cycle, first_offer_cycle, idle, patience;
     uint64_t random_state;
     uint32_t frames;
     uint32_t stall_input, stall_output;  // of 256: how often that end holds back
     uint32_t check_protocol;
-    uint32_t input_offered, output_wanted;
+    uint32_t input_offered, output_wanted, started;
     int32_t fault_stream;
 };
 
@@ -197,6 +197,10 @@ int32_t sim_advance(Simulation* s, Job* job, uint64_t budget) {
             job->input_offered = job->output_wanted = 1;
         }
         const bool offer = job->input_offered && job->input_done < job->n_input;
+        if (offer && !job->started) {
+            job->first_offer_cycle = job->cycle;
+            job->started = 1;
+        }
         top->s_axis_tvalid = offer;
         top->s_axis_tdata = offer ? job->input[job->input_done] : 0;
         top->m_axis_tready = job->output_wanted;
@@ -233,7 +237,7 @@ int32_t sim_advance(Simulation* s, Job* job, uint64_t budget) {
 
         ++job->idle;
         if (offer && top->s_axis_tready) {
-            if (job->input_done++ == 0) job->first_input_cycle = job->cycle;
+            ++job->input_done;
             job->input_offered = 0;
             job->idle = 0;
         }

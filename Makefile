@@ -1,0 +1,49 @@
+# `make help` lists the targets. Needed: Python 3.11, g++, make and perl; the rest is installed in .venv.
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+RUN := $(BIN)/python -m
+SET_UP := .venv/.set-up
+BOARD ?= pynq_z2
+
+# Two test workers share the machine's cores; more threads in each would only get in the way.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo test test-all lint format lock clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*##/\1 #/p' $(MAKEFILE_LIST) | awk -F ' # *' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(SET_UP)  ## install everything, pinned, in .venv (TORCH_INDEX=URL for another build of torch)
+
+$(SET_UP): requirements.lock requirements.in pyproject.toml setup.sh
+	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" bash setup.sh
+	@touch $@
+
+demo: $(SET_UP)  ## train a binarised network, and see its RTL classify the test set bit for bit
+	$(RUN) training.train training/configs/digits_w1a1.toml --out runs/demo
+	$(RUN) training.export runs/demo
+	$(RUN) hw_build.flow run runs/demo --board $(BOARD) --target-fps 1000000 --output class
+
+test: $(SET_UP)  ## the tests
+	$(RUN) pytest -q -n 2 --dist loadscope -m "not nightly"
+
+test-all: $(SET_UP)  ## the tests, and the nightly ones that take long
+	$(RUN) pytest -q -n 2 --dist loadscope
+
+lint: $(SET_UP)  ## style and likely bugs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(SET_UP)  ## put every file in the house's form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock:  ## resolve requirements.in into requirements.lock (needs uv on the PATH)
+	uv pip compile requirements.in --output-file requirements.lock --generate-hashes \
+	    --no-emit-package torch --python-version 3.11 --python-platform linux \
+	    --custom-compile-command "make lock"
+
+clean:  ## remove what was installed and cached here; runs/ stays
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,225 @@
+"""Our integer graph through FINN+: executed and compared exactly, estimated by FINN's own formulas.
+
+`run_finn` writes the graph in FINN's dialect, has FINN's build steps run on it in a process of
+their own (`hw_build.finn_worker`), compares FINN's execution with the golden integers, and returns
+what FINN estimates. qonnx is imported here; finn itself only by the worker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from deploy.errors import GateError, MachineError, UserError
+from hw_build.finn_dialect import FinnModel, to_finn
+from hw_build.finn_result import FinnResult, build_result
+from hw_build.graph import Graph, MatVec
+
+PACKAGE = "finn-plus"
+MAX_STREAM_BITS = 8191  # FINN's MAX_ALLOWED_AP_INT_W, the widest word of Vitis HLS
+MAX_INPUTS_PER_LANE = 1024  # FINN's HLS matrix-vector unit wants SIMD >= inputs / 1024
+PRODUCTS = ("worker.json", "outputs.npz", "final.onnx", "folding.json", "finn.json")
+
+Folding = dict[str, tuple[int, int]]  # name of a MatVec -> (PE, SIMD)
+
+
+def run_finn(
+    graph: Graph,
+    inputs: np.ndarray,
+    expected: dict[str, np.ndarray],
+    folder: Path,
+    *,
+    part: str,
+    clock_mhz: float,
+    folding: Folding | None = None,
+    target_fps: float | None = None,
+    standalone_thresholds: bool = False,
+) -> FinnResult:
+    """Run FINN on `graph`, compare it with `expected`, and write `folder/finn.json`.
+
+    Args:
+        graph: a chain of vector layers.
+        inputs: (N, C) integers as the graph's Input takes them.
+        expected: golden integers (N, channels) by layer name. The output has to be there; of the
+            others those are compared that FINN keeps as a tensor, which a MatVec is not where it
+            is fused with its Threshold.
+        folder: takes the job, FINN's files and `log.txt`; made if absent.
+        part: the FPGA part, as in `hw_build.boards`.
+        folding: PE and SIMD of every MatVec. Where FINN can't take it, or it is None, FINN folds
+            for `target_fps` (None: the frame rate of `folding`; without one, PE = SIMD = 1).
+        standalone_thresholds: keep thresholds apart from matrix-vector units, which lets FINN use
+            its DSP-based RTL unit where weights and activations have 4 bits or more.
+
+    Raises:
+        UserError: a graph that FINN's dialect or FINN itself does not take.
+        MachineError: finn-plus or a package that it needs is missing, or the process was killed.
+        GateError: FINN's integers differ from the golden ones, or leave the type FINN gave them.
+    """
+    if graph.output.name not in expected or not len(inputs):
+        raise ValueError("run_finn compares the graph's output on at least one input")
+    _require_finn()
+    model = to_finn(graph, standalone_thresholds=standalone_thresholds)
+    refusal = folding_refusal(graph, folding)
+    if refusal and folding and target_fps is None:
+        target_fps = clock_mhz * 1e6 / _cycles_per_frame(graph, folding)
+    job = {
+        "part": part,
+        "clock_mhz": clock_mhz,
+        "folding": None if refusal else folding,
+        "target_fps": int(target_fps) if refusal and target_fps else None,
+        "standalone_thresholds": standalone_thresholds,
+    }
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in PRODUCTS:
+        (folder / name).unlink(missing_ok=True)
+    (folder / "job.json").write_text(json.dumps(job, indent=1))
+    model.model.save(str(folder / "dialect.onnx"))
+    np.save(folder / "inputs.npy", model.carried[graph.input.name].encode(inputs))
+    start = time.perf_counter()
+    _run_worker(folder)
+    seconds = time.perf_counter() - start
+    report = json.loads((folder / "worker.json").read_text())
+    for overflow in report["overflows"]:
+        raise GateError(
+            "FINN gave a tensor a type that does not hold its values",
+            where=f"layer {overflow['tensor']}, index {overflow['index']}",
+            found=f"{overflow['value']:g}",
+            expected=f"a value of type {overflow['type']}",
+        )
+    with np.load(folder / "outputs.npz") as outputs:
+        compared = _compare(graph, model, expected, dict(outputs))
+    report["seconds"]["whole_process"] = round(seconds, 3)
+    result = build_result(job, report, refusal or "as given", compared, len(inputs))
+    (folder / "finn.json").write_text(result.to_json())
+    return result
+
+
+def folding_refusal(graph: Graph, folding: Folding | None) -> str | None:
+    """Why FINN can't build `folding` of `graph`, in a sentence; None if it can."""
+    if folding is None:
+        return "no folding was given"
+    infos = graph.infer()
+    for layer in graph:
+        if not isinstance(layer, MatVec):
+            continue
+        if layer.name not in folding:
+            return f"{layer.name} has no PE and SIMD"
+        (pe, simd), (n_outputs, n_inputs) = folding[layer.name], layer.weights.shape
+        if min(pe, simd) < 1 or n_outputs % pe or n_inputs % simd:
+            return f"PE {pe}, SIMD {simd} do not divide {layer.name}, {n_outputs} x {n_inputs}"
+        if simd * MAX_INPUTS_PER_LANE < n_inputs:
+            return f"SIMD {simd} of {layer.name} is less than its {n_inputs} inputs / 1024"
+        # FINN keeps +-1 weights in one bit on bipolar vectors only, and in two on all others.
+        weight_bits = max(layer.weight_bits, 1 if infos[layer.source].type.bipolar else 2)
+        stream_bits = pe * simd * weight_bits
+        if stream_bits > MAX_STREAM_BITS:
+            return f"{layer.name} reads {stream_bits} weight bits a cycle, FINN's HLS takes 8191"
+    return None
+
+
+def _cycles_per_frame(graph: Graph, folding: Folding) -> int:
+    """The slowest MatVec's cycles, partly filled folds counted whole."""
+    cycles = [1]
+    for layer in graph:
+        if isinstance(layer, MatVec) and layer.name in folding:
+            n_outputs, n_inputs = layer.weights.shape
+            pe, simd = folding[layer.name]
+            cycles.append(-(-n_outputs // max(pe, 1)) * -(-n_inputs // max(simd, 1)))
+    return max(cycles)
+
+
+def _require_finn() -> None:
+    """MachineError unless finn-plus is installed; its import is left to the worker."""
+    try:
+        version(PACKAGE)
+    except PackageNotFoundError as error:
+        raise MachineError(
+            "FINN is not installed",
+            found=f"no package {PACKAGE} in {sys.prefix}",
+            expected=f"{PACKAGE}, which `import finn` comes from",
+            fix="run `make setup`",
+        ) from error
+
+
+def _run_worker(folder: Path) -> None:
+    """Run `hw_build.finn_worker` on `folder`, with all that it prints in `folder/log.txt`.
+
+    Whatever FINN, torch or their libraries leave in a home or temporary directory goes into one
+    under `folder` that is removed with the process.
+    """
+    command = [sys.executable, "-m", "hw_build.finn_worker", str(folder)]
+    log = folder / "log.txt"
+    with tempfile.TemporaryDirectory(dir=folder) as scratch, log.open("w") as stream:
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("FINN_", "XILINX_"))
+        }
+        environment |= {
+            "FINN_BUILD_DIR": str(folder / "finn"),
+            "FINN_SETTINGS": str(Path(scratch) / "settings.yaml"),
+            "HOME": scratch,
+            "TMPDIR": scratch,
+            "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+        }
+        done = subprocess.run(
+            command, cwd=scratch, env=environment, stdout=stream, stderr=subprocess.STDOUT
+        )
+    if done.returncode:
+        raise _failure(done.returncode, log)
+
+
+def _failure(returncode: int, log: Path) -> MachineError | UserError:
+    """The error for a worker that ended with `returncode`, from the last lines it wrote."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    begun = [line.removeprefix("step: ") for line in lines if line.startswith("step: ")]
+    where = begun[-1] if begun else "its start"
+    last = lines[-1] if lines else "no word"
+    if returncode < 0:
+        found = f"signal {-returncode}"
+        return MachineError(f"FINN was killed in {where}", found=found, fix=f"see {log}")
+    if last.startswith(("ModuleNotFoundError", "ImportError")):
+        return MachineError("a package that FINN needs is missing", found=last, fix="`make setup`")
+    return UserError(f"FINN stopped in {where}", found=last, fix=f"see {log}")
+
+
+def _compare(
+    graph: Graph,
+    model: FinnModel,
+    expected: dict[str, np.ndarray],
+    outputs: dict[str, np.ndarray],
+) -> list[str]:
+    """Names of the layers that FINN yields and that equal `expected`, or GateError."""
+    compared = []
+    for layer in graph:
+        carried = model.carried[layer.name]
+        if layer.name not in expected or carried.tensor not in outputs:
+            continue
+        found = carried.decode(outputs[carried.tensor])
+        right = expected[layer.name]
+        if found.shape != right.shape:
+            raise ValueError(f"{layer.name}: expected {right.shape}, FINN yields {found.shape}")
+        if (found != right).any():
+            index = tuple(np.argwhere(found != right)[0].tolist())
+            n_wrong = np.count_nonzero(found != right)
+            raise GateError(
+                "FINN's execution differs from the golden integers",
+                where=f"layer {layer.name}, index {index}",
+                found=f"{found[index]}; {n_wrong} of {found.size} integers of this layer differ",
+                expected=str(right[index]),
+            )
+        compared.append(layer.name)
+    if graph.output.name not in compared:
+        raise GateError(
+            "FINN's graph does not yield the output", where=f"layer {graph.output.name}"
+        )
+    return compared

@@ -1,0 +1,212 @@
+"""Command: from a trained run or any QONNX file to a simulated accelerator and its report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from deploy.errors import NarrowgaugeError, UserError
+from deploy.run_directory import RunDirectory
+
+from .boards import BOARDS, board_named
+
+STAGE_NAMES = ("graph", "golden", "folding", "rtl", "simulation", "synthesis", "report")
+DEFAULT_TARGET_FPS = 100_000.0
+MODEL, VECTORS = "model.onnx", "vectors.npz"
+
+RUN_EXAMPLES = """examples:
+  python -m hw_build.flow run runs/digits --board pynq_z2 --target-fps 1000000
+  python -m hw_build.flow run network.onnx --inputs images.npy --out runs/network
+  python -m hw_build.flow run runs/digits --folding runs/digits/05_folding/folding.json
+
+SOURCE is a run directory that was exported (its test set runs through every executor), or any QONNX
+file (seeded random inputs, unless --inputs gives an .npy of inputs as the model takes them)."""
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """The whole flow, or up to --until."""
+    from .stages import STAGES, Flow, Options  # imports numpy, onnx and more: after the options
+
+    source: Path = arguments.source
+    board = board_named(arguments.board)
+    clock_mhz = board.clock_mhz if arguments.clock_mhz is None else arguments.clock_mhz
+    for option, value in (("--clock-mhz", clock_mhz), ("--target-fps", arguments.target_fps)):
+        if not 0 < value < float("inf"):
+            raise UserError("not a positive number", where=option, found=str(value))
+    model, vectors = _model_of(source)
+    options = Options(
+        model=model,
+        vectors=vectors,
+        board=board,
+        clock_mhz=clock_mhz,
+        target_fps=arguments.target_fps,
+        inputs=arguments.inputs,
+        folding=arguments.folding,
+        output=arguments.output,
+        seed=arguments.seed,
+        trace=arguments.trace,
+    )
+    out = arguments.out or (source if source.is_dir() else Path("runs") / source.stem)
+    directory = RunDirectory(out)
+    started = time.monotonic()
+    with directory.lock():
+        flow = Flow(options, directory)
+        for name, stage in STAGES.items():
+            if name != "synthesis" or arguments.synthesis:
+                stage(flow)
+            if name == arguments.until:
+                break
+    if arguments.until == "report":
+        _print_summary(out, time.monotonic() - started)
+
+
+def status(arguments: argparse.Namespace) -> None:
+    """What a run directory holds."""
+    from rich.console import Console
+    from rich.table import Table
+
+    stages = RunDirectory(arguments.run).status()
+    table = Table("stage", "state", "seconds", "made", "kB", "note", title=str(arguments.run))
+    for stage in stages:
+        seconds = "" if stage.seconds is None else f"{stage.seconds:.1f}"
+        size = f"{stage.bytes / 1000:.0f}"
+        table.add_row(stage.name, stage.state, seconds, stage.created or "", size, stage.note)
+    Console().print(table)
+
+
+def finn(arguments: argparse.Namespace) -> None:
+    """FINN's own conversion, execution and estimates for a run's integer graph."""
+    from .stages import check_with_finn
+
+    check_with_finn(RunDirectory(arguments.run))
+
+
+def _model_of(source: Path) -> tuple[Path, Path | None]:
+    """The QONNX file of SOURCE, and its test vectors if it is a run directory."""
+    if source.is_dir():
+        model, vectors = source / MODEL, source / VECTORS
+        for path in (model, vectors):
+            if not path.exists():
+                raise UserError(
+                    "the run directory has no exported network",
+                    where=str(path),
+                    found="no such file",
+                    fix=f"python -m training.export {source}",
+                )
+        return model, vectors
+    if not source.exists():
+        raise UserError(
+            "no such run directory or QONNX file",
+            where=str(source),
+            expected="a run directory with model.onnx and vectors.npz, or an .onnx file",
+        )
+    return source, None
+
+
+def _print_summary(out: Path, seconds: float) -> None:
+    """The report's path and the numbers that matter, each with its kind."""
+    data = json.loads((out / "report.json").read_text())
+    accuracy = data["accuracy"]
+    vectors = max(gate["vectors"] for gate in data["gates"])
+    lut = data["resources"]["synthesised"] or data["resources"]["estimated"]
+    kind = "synthesised, not placed" if data["resources"]["synthesised"] else "estimated"
+    shown = "not known: no labels" if accuracy is None else f"{100 * accuracy:.2f} %"
+    print(f"\nbit-exact     {len(data['gates'])} gates passed, up to {vectors} inputs each")
+    print(f"accuracy      {shown}" + ("" if accuracy is None else " (simulated RTL, test set)"))
+    print(
+        f"speed         {data['frames_per_second']:,.0f} frames/s "
+        f"(simulated cycles at {data['clock_mhz']:g} MHz)"
+    )
+    print(f"size          {lut['lut']:,.0f} LUT ({kind})")
+    print(f"report        {out / 'report.html'}   [{seconds:.0f} s]")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0, or that of the error met: 2 user, 3 machine, 4 a failed gate."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        options.command(options)
+    except NarrowgaugeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from the last whole stage", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m hw_build.flow", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser(
+        "run",
+        help="compile, fold, emit, simulate, report",
+        description="QONNX -> integer graph -> folding -> RTL -> simulation -> synthesis -> report. "
+        "Every executor is compared with the others, integer by integer; a mismatch stops the "
+        "flow. Stages that nothing has changed for are skipped.",
+        epilog=RUN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(command=run)
+    add = command.add_argument
+    add("source", type=Path, metavar="SOURCE", help="run directory, or QONNX file")
+    add("--board", default="pynq_z2", metavar="B", help=f"{', '.join(BOARDS)} (pynq_z2)")
+    add("--clock-mhz", type=float, metavar="M", help="clock in MHz (the board's default)")
+    add(
+        "--target-fps",
+        type=float,
+        default=DEFAULT_TARGET_FPS,
+        metavar="N",
+        help=f"frames a second that the folding must reach ({DEFAULT_TARGET_FPS:,.0f})",
+    )
+    add("--folding", type=Path, metavar="FILE", help="PE and SIMD by layer, as a run wrote them")
+    add(
+        "--inputs", type=Path, metavar="X.npy", help="inputs for the gates, as the model takes them"
+    )
+    add(
+        "--output",
+        choices=("auto", "scores", "class"),
+        default="auto",
+        help="what leaves: score accumulators, the class (arg max in hardware, where that is "
+        "exact), or what the QONNX graph ends in (auto)",
+    )
+    add(
+        "--until",
+        choices=STAGE_NAMES,
+        default="report",
+        metavar="STAGE",
+        help=f"last stage: {', '.join(STAGE_NAMES)}",
+    )
+    add("--out", type=Path, metavar="RUN", help="run directory (SOURCE's, or runs/<file name>)")
+    add("--seed", type=int, default=0, metavar="S", help="of random inputs and stalls (0)")
+    add("--trace", action="store_true", help="write an FST waveform (needs zlib1g-dev)")
+    add(
+        "--synthesis",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="synthesise every block with Yosys (default: yes)",
+    )
+
+    command = commands.add_parser("status", help="what a run directory holds")
+    command.set_defaults(command=status)
+    command.add_argument("run", type=Path, metavar="RUN")
+
+    command = commands.add_parser(
+        "finn",
+        help="FINN's conversion, execution and estimates of the same graph",
+        description="Hands the integer graph to FINN+ in its own dialect, runs its conversion to "
+        "hardware layers, folding and estimates, and compares its execution with the golden model "
+        "on 100 inputs. The figures join the report.",
+        epilog="example: python -m hw_build.flow finn runs/digits",
+    )
+    command.set_defaults(command=finn)
+    command.add_argument("run", type=Path, metavar="RUN")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

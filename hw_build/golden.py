@@ -1,0 +1,181 @@
+"""The golden model: the integer graph on whole batches in numpy, exact to the last integer.
+
+Dot products run in floating point BLAS where that is provably exact: every partial sum is an
+integer below 2**24 (float32) or 2**53 (float64) in magnitude, in whatever order it is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import numpy as np
+
+from deploy.errors import UserError
+from hw_build.graph import ArgMax, Graph, Input, MatVec, TensorInfo, Threshold
+
+CHUNK_ROWS = 512
+"""Frames computed at a time, so that a layer's activations stay in the processor's cache."""
+
+COUNTED_THRESHOLDS = 15
+"""Up to so many thresholds are compared one by one, more are searched."""
+
+Kernel = Callable[[np.ndarray], np.ndarray]
+
+
+def execute(
+    graph: Graph, batch: np.ndarray, keep: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Every layer's integers for a batch.
+
+    Args:
+        graph: what to execute.
+        batch: integers of shape (N, C), as the graph's Input takes them.
+        keep: names of the layers to return; None for all of them.
+
+    Returns:
+        Arrays of shape (N, channels) in the narrowest integer type that holds the layer's
+        proven range, by layer name.
+
+    Raises:
+        UserError: a wrong shape, a value outside the input's type, an unknown layer in `keep`,
+            or sums beyond 53 bits.
+    """
+    infos = graph.infer()
+    kept = _kept(graph, keep)
+    check_input(graph.input, batch)
+    kernels = _kernels(graph, infos)
+    last = max(i for i, layer in enumerate(graph.layers) if layer.name in kept) if kept else 0
+    results = {
+        name: np.empty((len(batch), infos[name].n_channels), _integer_dtype(infos[name]))
+        for name in kept
+    }
+    for start in range(0, len(batch), CHUNK_ROWS):
+        rows = slice(start, start + CHUNK_ROWS)
+        values: dict[str, np.ndarray] = {graph.input.name: batch[rows]}
+        for layer in graph.layers[: last + 1]:
+            if not isinstance(layer, Input):
+                values[layer.name] = kernels[layer.name](values[layer.sources[0]])
+            if layer.name in kept:
+                results[layer.name][rows] = values[layer.name]
+    return results
+
+
+def check_input(layer: Input, batch: np.ndarray) -> None:
+    """UserError with the index of the first value that isn't one of the input's integers."""
+    if batch.ndim != 2 or batch.shape[1] != layer.shape[-1]:
+        expected = f"(frames, {layer.shape[-1]})"
+        raise UserError(
+            "the batch has the wrong shape",
+            where=f"layer {layer.name}",
+            found=str(batch.shape),
+            expected=expected,
+        )
+    if batch.dtype.kind not in "iu":
+        raise UserError(
+            "the golden model takes integers",
+            where=f"layer {layer.name}",
+            found=f"dtype {batch.dtype}",
+            expected="an integer dtype",
+            fix="quantise the inputs with the network's input quantiser",
+        )
+    if not batch.size:
+        return
+    lo, hi = layer.type.lo, layer.type.hi
+    wrong = batch.min() < lo or batch.max() > hi
+    if wrong or (layer.type.bipolar and not batch.all()):
+        bad = (batch < lo) | (batch > hi)
+        if layer.type.bipolar:
+            bad |= batch == 0
+        frame, channel = np.argwhere(bad)[0]
+        raise UserError(
+            "an input is outside the network's input type",
+            where=f"layer {layer.name}, frame {frame}, channel {channel}",
+            found=str(batch[frame, channel]),
+            expected=f"{layer.type}: " + ("-1 or +1" if layer.type.bipolar else f"{lo} to {hi}"),
+        )
+
+
+def _kept(graph: Graph, keep: Collection[str] | None) -> set[str]:
+    names = {layer.name for layer in graph.layers}
+    if keep is None:
+        return names
+    for name in keep:
+        _ = graph[name]  # its error lists the layers
+    return set(keep)
+
+
+def _integer_dtype(info: TensorInfo) -> np.dtype:
+    lo = min(int(info.lo.min()), info.type.lo)
+    hi = max(int(info.hi.max()), info.type.hi)
+    for kind in (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32):
+        if np.iinfo(kind).min <= lo and hi <= np.iinfo(kind).max:
+            return np.dtype(kind)
+    return np.dtype(np.int64)
+
+
+def _kernels(graph: Graph, infos: dict[str, TensorInfo]) -> dict[str, Kernel]:
+    """One function per layer, with its constants in the number type that it computes in."""
+    kernels: dict[str, Kernel] = {}
+    sums: dict[str, np.dtype] = {}
+    for layer in graph.layers:
+        match layer:
+            case MatVec():
+                sums[layer.name] = _sum_dtype(layer, infos[layer.source])
+                kernels[layer.name] = _product(layer, sums[layer.name])
+            case Threshold():
+                number = sums.get(layer.source, np.dtype(np.int64))
+                kernels[layer.name] = _staircase(layer, infos[layer.source], number)
+            case ArgMax():
+                kernels[layer.name] = lambda x: x.argmax(axis=1)[:, None]
+    return kernels
+
+
+def _sum_dtype(layer: MatVec, x: TensorInfo) -> np.dtype:
+    # Python integers: the proof must not itself overflow.
+    largest = np.maximum(np.abs(x.lo), np.abs(x.hi)).astype(object)
+    bound = int((np.abs(layer.weights).astype(object) @ largest).max())
+    for number, bits in ((np.float32, 24), (np.float64, 53)):
+        if bound < 1 << bits:
+            return np.dtype(number)
+    raise UserError(
+        "a sum is too large to be computed exactly",
+        where=f"layer {layer.name}",
+        found=f"partial sums up to {bound}",
+        expected="less than 2**53",
+    )
+
+
+def _product(layer: MatVec, number: np.dtype) -> Kernel:
+    """x @ weights.T in the number type in which it is exact."""
+    transposed = np.ascontiguousarray(layer.weights.T, number)
+    return lambda x: x.astype(number, copy=False) @ transposed
+
+
+def _staircase(layer: Threshold, x: TensorInfo, number: np.dtype) -> Kernel:
+    # Clipped to one beyond the range nothing changes, and every threshold is exact in `number`.
+    bounded = np.clip(layer.thresholds, x.lo[:, None], x.hi[:, None] + 1)
+    columns = np.ascontiguousarray(bounded.T, number)  # (K, C)
+    largest = abs(layer.base) + layer.step * len(columns)
+    level_type = np.dtype(np.float32 if largest < 1 << 24 else np.float64)
+
+    def count_one_by_one(values: np.ndarray) -> np.ndarray:
+        count = np.zeros(values.shape, np.uint8)
+        for thresholds in columns:
+            count += values >= thresholds
+        return count
+
+    def search(values: np.ndarray) -> np.ndarray:
+        count = np.empty(values.shape, np.int32)
+        for c, thresholds in enumerate(np.ascontiguousarray(columns.T)):
+            count[:, c] = np.searchsorted(thresholds, values[:, c], side="right")
+        return count
+
+    counter = count_one_by_one if len(columns) <= COUNTED_THRESHOLDS else search
+
+    def levels(values: np.ndarray) -> np.ndarray:
+        y = counter(values).astype(level_type)
+        y *= layer.step
+        y += layer.base
+        return y
+
+    return levels

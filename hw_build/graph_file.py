@@ -1,0 +1,216 @@
+"""A compiled network, and how it is kept in a folder: graph.json to read, weights.npz beside it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploy.errors import UserError
+from hw_build.graph import ArgMax, Graph, Input, IntType, Layer, MatVec, Meaning, Threshold
+from hw_build.input_quantiser import InputQuantiser
+
+SCHEMA = 1
+"""Raised by one whenever an older reader would misread the files."""
+
+GRAPH_FILE, WEIGHTS_FILE = "graph.json", "weights.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A QONNX network as the flow knows it.
+
+    Attributes:
+        graph: the integers, from the host's to the scores or the class.
+        quantiser: what the host does first, from the model's input to the graph's.
+        input_shape: the model's input without the batch.
+        host_tail: QONNX operators after the graph's output, which the host finishes.
+        notes: what a reader of the report should know, one sentence each.
+    """
+
+    graph: Graph
+    quantiser: InputQuantiser
+    input_shape: tuple[int, ...]
+    host_tail: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def save(imported: Imported, folder: Path) -> None:
+    """Writes graph.json and weights.npz into `folder`, which is made if need be.
+
+    The same network gives the same bytes. Arrays are stored in the narrowest type that holds
+    them and come back as the types that the graph documents.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    graph = imported.graph
+    document = {
+        "schema": SCHEMA,
+        "input_shape": list(imported.input_shape),
+        "quantiser": imported.quantiser.to_json(),
+        "layers": [_layer_to_json(layer, arrays) for layer in graph.layers],
+        "meanings": {
+            name: {
+                "tensor": meaning.tensor,
+                "scale": _real_to_json(meaning.scale, f"{name}.scale", arrays),
+                "offset": _real_to_json(meaning.offset, f"{name}.offset", arrays),
+            }
+            for name, meaning in graph.meanings.items()
+        },
+        "host_tail": list(imported.host_tail),
+        "notes": list(imported.notes),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    (folder / GRAPH_FILE).write_text(text, encoding="utf-8")
+    np.savez(folder / WEIGHTS_FILE, **arrays)
+
+
+def load(folder: Path) -> Imported:
+    """The inverse of `save`. UserError names the file and the key that is wrong."""
+    document = _read_json(folder / GRAPH_FILE)
+    arrays = _read_arrays(folder / WEIGHTS_FILE)
+    where = str(folder / GRAPH_FILE)
+    try:
+        layers = tuple(_layer_from_json(fields, arrays) for fields in document["layers"])
+        meanings = {
+            name: Meaning(
+                fields["tensor"],
+                _real_from_json(fields["scale"], arrays),
+                _real_from_json(fields["offset"], arrays),
+            )
+            for name, fields in document["meanings"].items()
+        }
+        graph = Graph(layers, meanings)
+        graph.infer()
+        return Imported(
+            graph,
+            InputQuantiser.from_json(document["quantiser"]),
+            tuple(int(n) for n in document["input_shape"]),
+            tuple(document["host_tail"]),
+            tuple(document["notes"]),
+        )
+    except KeyError as error:
+        raise _damaged(where, f"no entry {error.args[0]!r}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _damaged(where, str(error)) from error
+
+
+def _damaged(where: str, found: str) -> UserError:
+    return UserError(
+        "the graph's files don't fit together",
+        where=where,
+        found=found,
+        expected=f"{GRAPH_FILE} and {WEIGHTS_FILE} as one run wrote them",
+        fix="compile the network again",
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError("there is no compiled graph", where=str(path)) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise _damaged(str(path), str(error)) from error
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        found = document.get("schema") if isinstance(document, dict) else type(document).__name__
+        raise UserError(
+            "the compiled graph is of another version",
+            where=str(path),
+            found=f"schema {found}",
+            expected=f"schema {SCHEMA}",
+            fix="compile the network again",
+        )
+    return document
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise UserError("the graph's weights are missing", where=str(path)) from error
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise _damaged(str(path), str(error)) from error
+
+
+def _narrow(integers: np.ndarray) -> np.ndarray:
+    for kind in (np.int8, np.int16, np.int32):
+        bounds = np.iinfo(kind)
+        if integers.size and bounds.min <= integers.min() and integers.max() <= bounds.max:
+            return integers.astype(kind)
+    return integers
+
+
+def _real_to_json(values: np.ndarray, key: str, arrays: dict[str, np.ndarray]) -> float | str:
+    """A scalar as a number (its shortest exact text), a vector as its key in the archive."""
+    values = np.asarray(values, np.float64)
+    if values.ndim == 0:
+        return float(values)
+    arrays[key] = values
+    return key
+
+
+def _real_from_json(value: float | str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    return arrays[value] if isinstance(value, str) else np.asarray(float(value))
+
+
+def _layer_to_json(layer: Layer, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    fields: dict[str, Any] = {"kind": type(layer).__name__, "name": layer.name}
+    match layer:
+        case Input():
+            return {**fields, "shape": list(layer.shape), "type": str(layer.type)}
+        case MatVec():
+            key = f"{layer.name}.weights"
+            arrays[key] = _narrow(layer.weights)
+            n_outputs, n_inputs = layer.weights.shape
+            sizes = {"outputs": n_outputs, "inputs": n_inputs, "weight_kind": layer.weight_kind}
+            return {**fields, "source": layer.source, **sizes, "weights": key}
+        case Threshold():
+            key = f"{layer.name}.thresholds"
+            arrays[key] = _narrow(layer.thresholds)
+            values = {"base": layer.base, "step": layer.step, "type": str(layer.type)}
+            return {**fields, "source": layer.source, **values, "thresholds": key}
+        case ArgMax():
+            return {**fields, "source": layer.source}
+    raise ValueError(f"no file format for {type(layer).__name__}")
+
+
+def _load_input(fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
+    shape = tuple(int(n) for n in fields["shape"])
+    return Input(fields["name"], shape, IntType.parse(fields["type"]))
+
+
+def _load_matvec(fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
+    weights = arrays[fields["weights"]].astype(np.int64)
+    return MatVec(fields["name"], fields["source"], weights)
+
+
+def _load_threshold(fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
+    thresholds = arrays[fields["thresholds"]].astype(np.int64)
+    base, step = int(fields["base"]), int(fields["step"])
+    kind = IntType.parse(fields["type"])
+    return Threshold(fields["name"], fields["source"], thresholds, base, step, kind)
+
+
+def _load_argmax(fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
+    return ArgMax(fields["name"], fields["source"])
+
+
+_LOADERS: dict[str, Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], Layer]] = {
+    "Input": _load_input,
+    "MatVec": _load_matvec,
+    "Threshold": _load_threshold,
+    "ArgMax": _load_argmax,
+}
+
+
+def _layer_from_json(fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
+    if fields["kind"] not in _LOADERS:
+        raise ValueError(f"no layer of kind {fields['kind']!r}")
+    return _LOADERS[fields["kind"]](fields, arrays)

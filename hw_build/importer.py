@@ -1,0 +1,285 @@
+"""QONNX straight to the exact integer graph, without streamlining.
+
+The nodes are walked once, in their order. A tensor of data is a layer's integers and the chain of
+elementwise float64 steps after them (`importer_values.Signal`); a layer that needs integers turns
+the chain up to its last quantiser into thresholds (`importer_network`), the first one into the
+host's input quantiser. What can't be shown to be exact is refused with the node's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+
+from deploy.errors import NarrowgaugeError, UserError
+from hw_build.graph import BIPOLAR, IntType
+from hw_build.graph_file import Imported
+from hw_build.importer_constants import CONSTANT_OPERATORS, fold, widened
+from hw_build.importer_network import Network
+from hw_build.importer_operators import KNOWN, OPERATORS
+from hw_build.importer_output import finish
+from hw_build.importer_values import MAX_BITS, Constant, Node, Signal, Value
+from hw_build.input_quantiser import InputQuantiser
+
+Output = Literal["scores", "class", "auto"]
+
+STANDARD_DOMAINS = ("", "ai.onnx")
+QUANTISER_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
+QUANTISERS = ("Quant", "IntQuant", "BipolarQuant")
+
+
+def import_qonnx(path: Path, output: Output = "auto") -> Imported:
+    """The integer network that a QONNX file describes.
+
+    Args:
+        path: the file.
+        output: what leaves the accelerator. "scores": the last layer's integers; "class": their
+            arg max, where that is exact; "auto": the class where the file itself ends in an arg
+            max or a top 1, otherwise the scores.
+
+    Raises:
+        UserError: the file can't be read, or holds what has no exact integer form; the message
+            names the node.
+    """
+    model = read_model(Path(path))
+    walk = _Walk(model.graph, str(path))
+    value = walk.run()
+    return finish(value, walk.network, output)
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """The model with its external data; UserError for anything that isn't one."""
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise _not_onnx(path, str(error)) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError("cannot read the model", where=str(path), found=reason) from error
+    if not model.graph.node:
+        raise _not_onnx(path, "no nodes")
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise UserError(
+            "the model's external data is missing",
+            where=str(path),
+            found=str(error).splitlines()[0],
+            fix="put the data file beside the model, or save the model in one file",
+        ) from error
+    return model
+
+
+def _not_onnx(path: Path, found: str) -> UserError:
+    return UserError(
+        "the file is not an ONNX model",
+        where=str(path),
+        found=found,
+        expected="QONNX, as brevitas.export writes it",
+    )
+
+
+class _Walk:
+    """One pass over the nodes that the output depends on."""
+
+    def __init__(self, graph: onnx.GraphProto, file: str) -> None:
+        self.graph, self.file = graph, file
+        self.values: dict[str, Value] = {}
+        self.readers: dict[str, str] = {}
+        if len(graph.output) != 1:
+            names = ", ".join(output.name for output in graph.output)
+            raise self._refuse("the network has several outputs", f"{len(graph.output)}: {names}")
+        self.output = graph.output[0].name
+        annotations = dict(_annotations(graph))
+        for tensor in graph.initializer:
+            self.values[tensor.name] = self._initialiser(tensor, annotations.get(tensor.name))
+        self.network = self._begin(annotations)
+        self.nodes = _needed(graph, self.output)
+
+    def run(self) -> Value:
+        """Visits the nodes; the value of the network's output."""
+        for index, proto in self.nodes:
+            name = _name(index, proto)
+            try:
+                self._visit(proto, name)
+            except NarrowgaugeError:
+                raise
+            except Exception as error:  # whatever a malformed node provokes, it is named
+                raise UserError(
+                    "the node is malformed",
+                    where=f"node {name} ({proto.op_type}) of {self.file}",
+                    found=f"{type(error).__name__}: {error}",
+                    fix="check the file with qonnx or netron, and export it again",
+                ) from error
+        if self.output not in self.values:
+            raise self._refuse("no node makes the network's output", self.output)
+        return self.values[self.output]
+
+    def _visit(self, proto: onnx.NodeProto, name: str) -> None:
+        for tensor in filter(None, proto.input):
+            if tensor not in self.values:
+                raise UserError(
+                    "a node reads a tensor that nothing before it makes",
+                    where=f"node {name} ({proto.op_type}) of {self.file}",
+                    found=tensor,
+                )
+        node = Node(
+            name,
+            proto.op_type,
+            proto.domain,
+            tuple(proto.input),
+            tuple(self.values[tensor] if tensor else None for tensor in proto.input),
+            tuple(proto.output),
+            {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute},
+        )
+        _require_supported(node)
+        constant = all(value is None or isinstance(value, Constant) for value in node.inputs)
+        if constant and node.op in CONSTANT_OPERATORS:
+            result: Value = fold(node)
+        elif constant and node.op not in QUANTISERS:
+            raise node.refuse("it computes on constants only, which this compiler can't fold")
+        elif node.op not in OPERATORS:
+            raise node.refuse(
+                "the operator is supported on constants only, not on activations",
+                expected=f"on activations {', '.join(sorted(OPERATORS))}",
+            )
+        else:
+            self._require_chain(node, proto)
+            result = OPERATORS[node.op](node, self.network)
+        # Of TopK's outputs, and of Dropout's, one carries what the table returns.
+        used = proto.output[1] if node.op == "TopK" else proto.output[0]
+        self.values[used] = result
+
+    def _require_chain(self, node: Node, proto: onnx.NodeProto) -> None:
+        """Every activation is read once: hardware's streams don't fork in this release."""
+        if node.op == "Shape":
+            return
+        for tensor, value in zip(proto.input, node.inputs, strict=True):
+            if value is None or isinstance(value, Constant):
+                continue
+            other = self.readers.setdefault(tensor, node.where)
+            if other != node.where:
+                meeting = _meeting(self.nodes, tensor)
+                raise node.refuse(
+                    "the network branches",
+                    found=f"tensor {tensor} is read by {other} as well; "
+                    f"the branches meet at {meeting}",
+                    expected="one path from input to output",
+                    fix="this release compiles chains of fully connected layers",
+                )
+
+    def _begin(self, annotations: dict[str, str]) -> Network:
+        known = set(self.values)
+        inputs = [given for given in self.graph.input if given.name not in known]
+        if len(inputs) != 1:
+            names = ", ".join(given.name for given in inputs) or "none"
+            raise self._refuse("the network has not one input", f"{len(inputs)}: {names}")
+        name = inputs[0].name
+        dims = inputs[0].type.tensor_type.shape.dim
+        shape = tuple(d.dim_value if d.HasField("dim_value") else 0 for d in dims[1:])
+        if len(dims) < 2 or any(n <= 0 for n in shape):
+            texts = (str(d.dim_value) if d.HasField("dim_value") else d.dim_param for d in dims)
+            raise UserError(
+                "the input's shape is not static",
+                where=f"input {name} of {self.file}",
+                found=f"({', '.join(text or '?' for text in texts)})",
+                expected="(batch, features...), with all but the batch known",
+                fix="export with a fixed number of features; the batch may be dynamic",
+            )
+        self.values[name] = Signal("", shape, name)
+        network = Network(shape, name)
+        if name in annotations and annotations[name] != "FLOAT32":
+            kind, lo, hi = self._datatype(name, annotations[name], MAX_BITS)
+            network.integer_input = InputQuantiser(shape, kind, lo, hi)
+        return network
+
+    def _initialiser(self, tensor: onnx.TensorProto, datatype: str | None) -> Constant:
+        try:
+            value = widened(numpy_helper.to_array(tensor))
+        except (ValueError, TypeError, KeyError) as error:
+            raise self._refuse(f"initialiser {tensor.name} is damaged", str(error)) from error
+        if datatype in (None, "FLOAT32") or (value != np.rint(value)).any():
+            return Constant(value)
+        try:  # weights that another tool has quantised already
+            _, lo, hi = self._datatype(tensor.name, datatype, 32)
+        except UserError:
+            return Constant(value)
+        if value.size and lo <= value.min() and value.max() <= hi:
+            return Constant(value, value.astype(np.int64), np.ones(value.shape))
+        return Constant(value)
+
+    def _datatype(self, tensor: str, text: str, max_bits: int) -> tuple[IntType, int, int]:
+        """A FINN datatype with its range."""
+        named = {"BIPOLAR": BIPOLAR, "BINARY": IntType(1, False), "TERNARY": IntType(2, True)}
+        digits = text.removeprefix("U").removeprefix("INT")
+        if text in named:
+            kind = named[text]
+        elif text.startswith(("INT", "UINT")) and digits.isdigit() and 1 <= int(digits) <= 32:
+            kind = IntType(int(digits), text.startswith("INT"))
+        else:
+            kind = None
+        if kind is None or kind.bits > max_bits:
+            raise UserError(
+                "the annotated integer type is not supported",
+                where=f"tensor {tensor} of {self.file}",
+                found=text,
+                expected=f"BIPOLAR, TERNARY, BINARY, or INT1, UINT1 and so on to {max_bits} bits",
+            )
+        return kind, -1 if text == "TERNARY" else kind.lo, kind.hi
+
+    def _refuse(self, what: str, found: str) -> UserError:
+        return UserError(what, where=self.file, found=found)
+
+
+def _annotations(graph: onnx.GraphProto) -> Iterable[tuple[str, str]]:
+    for annotation in graph.quantization_annotation:
+        for entry in annotation.quant_parameter_tensor_names:
+            if entry.key.lower() == "finn_datatype":
+                yield annotation.tensor_name, entry.value
+
+
+def _needed(graph: onnx.GraphProto, output: str) -> list[tuple[int, onnx.NodeProto]]:
+    """The nodes that the output depends on, in the file's order."""
+    wanted, kept = {output}, []
+    for index, node in reversed(list(enumerate(graph.node))):
+        if wanted & set(node.output):
+            wanted |= set(node.input)
+            kept.append((index, node))
+    return kept[::-1]
+
+
+def _name(index: int, node: onnx.NodeProto) -> str:
+    return node.name or f"number {index}"
+
+
+def _meeting(nodes: list[tuple[int, onnx.NodeProto]], tensor: str) -> str:
+    """The first node that two readers of `tensor` both lead to."""
+    readers: dict[str, set[int]] = {}
+    for index, node in nodes:
+        leading = [{index} if name == tensor else readers.get(name, set()) for name in node.input]
+        together = set().union(*leading)
+        if len(together) > 1:
+            return f"node {_name(index, node)} ({node.op_type})"
+        readers.update((name, together) for name in node.output)
+    return "the network's output"
+
+
+def _require_supported(node: Node) -> None:
+    domains = QUANTISER_DOMAINS if node.op in QUANTISERS else STANDARD_DOMAINS
+    if node.op in KNOWN and node.domain in domains:
+        return
+    fix = "this release compiles fully connected networks"
+    if node.op in ("QuantizeLinear", "DequantizeLinear"):
+        fix = "convert QCDQ to QONNX (qonnx: ConvertQCDQtoQONNX)"
+    raise node.refuse(
+        "the operator is not supported",
+        found=f"{node.op} of domain {node.domain or 'ai.onnx'}",
+        expected=", ".join(KNOWN),
+        fix=fix,
+    )

@@ -1,0 +1,260 @@
+"""What the importer makes of each QONNX operator: one small function per kind, and their table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from hw_build.importer_constants import CONSTANT_OPERATORS
+from hw_build.importer_network import Network
+from hw_build.importer_quantisers import bipolar_quant, quant
+from hw_build.importer_shapes import flatten, reshape, shape, squeeze, transpose, unsqueeze
+from hw_build.importer_values import Constant, Node, Signal, Tail, Value
+from hw_build.scalar import UNBOUNDED
+
+Operator = Callable[[Node, Network], Value]
+
+
+def matmul(node: Node, network: Network) -> Value:
+    signal = _data(node, 0, "first input")
+    return network.dense(signal, node.constant(1, "weights"), node)
+
+
+def gemm(node: Node, network: Network) -> Value:
+    """alpha * (x @ W) + beta * C."""
+    if node.attributes.get("transA", 0):
+        raise node.refuse("it transposes the activations", found="transA = 1", expected="transA 0")
+    signal, weights = _data(node, 0, "first input"), node.constant(1, "weights")
+    if node.attributes.get("transB", 0):
+        weights = weights.rearranged(np.transpose)
+    y = network.dense(signal, weights, node)
+    alpha, beta = (node.real(key, 1.0) for key in ("alpha", "beta"))
+    if alpha != 1:
+        y = node.extended(y, ("mul", {"by": alpha}))
+    if node.has(2):
+        bias = node.constant(2, "bias").value
+        y = node.extended(y, ("add", {"to": bias if beta == 1 else beta * bias}))
+    return y
+
+
+def _data(node: Node, index: int, role: str) -> Signal:
+    value = node.inputs[index]
+    if isinstance(value, Signal):
+        return value
+    if isinstance(value, Tail):
+        raise node.refuse(
+            "a layer follows an operator that the host finishes",
+            found=" ".join(value.operators),
+            expected=f"{' and '.join(value.operators)} at the network's end only",
+        )
+    raise node.refuse(
+        f"its {role} is a constant", expected="activations first, weights second (x @ W)"
+    )
+
+
+def _arithmetic(constant_second: str, constant_first: str | None, key: str) -> Operator:
+    """Add, Sub, Mul, Div of data and a constant, in either order."""
+
+    def operate(node: Node, network: Network) -> Value:
+        first, second = node.inputs[0], node.inputs[1]
+        if isinstance(second, Constant) and not isinstance(first, Constant):
+            return elementwise(node, first, (constant_second, {key: second.value}))
+        if isinstance(first, Constant) and constant_first is not None:
+            name = {"sub_from": "whole"}.get(constant_first, key)
+            return elementwise(node, second, (constant_first, {name: first.value}))
+        if isinstance(first, Constant):
+            raise node.refuse("it divides a constant by activations")
+        raise node.refuse(
+            "it combines two activations (a residual or a branch)",
+            expected="one path from input to output",
+            fix="this release compiles chains of fully connected layers",
+        )
+
+    return operate
+
+
+def elementwise(node: Node, x: Value | None, *steps: tuple[str, dict]) -> Value:
+    """A signal with more steps; behind the network's end one more thing for the host to do."""
+    match x:
+        case Signal():
+            return node.extended(x, *steps)
+        case Tail() if not x.is_class:
+            return replace(x, operators=(*x.operators, node.op))
+    raise node.refuse("it does arithmetic on the class or on constants alone")
+
+
+def _div(node: Node, network: Network) -> Value:
+    if isinstance(node.inputs[1], Constant) and not node.inputs[1].value.all():
+        raise node.refuse("it divides by 0")
+    return _arithmetic("div", None, "by")(node, network)
+
+
+def batch_normalization(node: Node, network: Network) -> Value:
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, in the order of ONNX's definition."""
+    if node.attributes.get("training_mode", 0):
+        raise node.refuse(
+            "the batch norm is in training mode", fix="export the network in evaluation mode"
+        )
+    roles = ("gamma", "beta", "mean", "variance")
+    gamma, beta, mean, variance = (
+        node.constant(i + 1, role).value.astype(np.float64) for i, role in enumerate(roles)
+    )
+    variance = variance + node.real("epsilon", 1e-5)
+    if not (variance > 0).all():
+        raise node.refuse("the variance is not positive", found=str(variance.min()))
+    deviation = np.sqrt(variance)
+    x = node.inputs[0]
+    if isinstance(x, Signal) and len(x.shape) > 1:  # (batch, C, ...): parameters run along C
+        along = (-1, *(1 for _ in x.shape[1:]))
+        gamma, beta, mean, deviation = (p.reshape(along) for p in (gamma, beta, mean, deviation))
+    return elementwise(
+        node,
+        x,
+        ("sub", {"less": mean}),
+        ("mul", {"by": gamma}),
+        ("div", {"by": deviation}),
+        ("add", {"to": beta}),
+    )
+
+
+def relu(node: Node, network: Network) -> Value:
+    return elementwise(node, node.inputs[0], ("clip", {"low": 0.0, "high": UNBOUNDED}))
+
+
+def clip(node: Node, network: Network) -> Value:
+    low, high = (
+        node.scalar(i, f"{key} bound") if node.has(i) else float(node.attributes.get(key, default))
+        for i, key, default in ((1, "min", -UNBOUNDED), (2, "max", UNBOUNDED))
+    )
+    bounds = {"low": max(low, -UNBOUNDED), "high": min(high, UNBOUNDED)}
+    return elementwise(node, node.inputs[0], ("clip", bounds))
+
+
+def leaky_relu(node: Node, network: Network) -> Value:
+    slope = node.real("alpha", 0.01)
+    return elementwise(node, node.inputs[0], ("leaky", {"slope": slope}))
+
+
+def prelu(node: Node, network: Network) -> Value:
+    slope = node.constant(1, "slope").value
+    return elementwise(node, node.inputs[0], ("leaky", {"slope": slope}))
+
+
+def hard_sigmoid(node: Node, network: Network) -> Value:
+    """max(0, min(1, alpha * x + beta))."""
+    alpha, beta = node.real("alpha", 0.2), node.real("beta", 0.5)
+    bounds = {"low": 0.0, "high": 1.0}
+    steps = (("mul", {"by": alpha}), ("add", {"to": beta}), ("clip", bounds))
+    return elementwise(node, node.inputs[0], *steps)
+
+
+def _plain(op: str) -> Operator:
+    return lambda node, network: elementwise(node, node.inputs[0], (op, {}))
+
+
+def negative(node: Node, network: Network) -> Value:
+    return elementwise(node, node.inputs[0], ("mul", {"by": -1.0}))
+
+
+def unchanged(node: Node, network: Network) -> Value:
+    """Operators that change no value of a network in evaluation."""
+    x = node.inputs[0]
+    if node.op == "Dropout" and node.has(2) and node.constant(2, "mode").value.any():
+        raise node.refuse(
+            "the dropout is in training mode", fix="export the network in evaluation mode"
+        )
+    return replace(x, tensor=node.outputs[0]) if isinstance(x, Signal) else x
+
+
+def cast(node: Node, network: Network) -> Value:
+    """A cast of data to a floating type; float64 evaluation knows only one."""
+    to = int(node.attributes.get("to", 1))
+    if isinstance(node.inputs[0], Signal) and to not in _FLOAT_TYPES:
+        raise node.refuse("it casts activations to a type that truncates", found=f"ONNX type {to}")
+    return unchanged(node, network)
+
+
+_FLOAT_TYPES = (1, 11)  # TensorProto.FLOAT and DOUBLE: what float64 evaluation holds
+
+
+def softmax(node: Node, network: Network) -> Value:
+    x = node.inputs[0]
+    axis = int(node.attributes.get("axis", -1))
+    if isinstance(x, Signal) and axis not in (-1, len(x.shape)):
+        raise node.refuse("it doesn't run along the channels", found=f"axis {axis}")
+    return _ended(node, x)
+
+
+def arg_max(node: Node, network: Network) -> Value:
+    """The lowest index of the greatest score."""
+    axis = int(node.attributes.get("axis", 0))
+    if node.attributes.get("select_last_index", 0):
+        raise node.refuse(
+            "it takes the last of equal scores", expected="select_last_index 0: the lowest index"
+        )
+    return _class_along(node, axis)
+
+
+def top_k(node: Node, network: Network) -> Value:
+    counts = node.integers(1, "k")
+    if counts != [1] or not node.attributes.get("largest", 1):
+        raise node.refuse("it takes more than the one best class", found=f"k = {counts}")
+    return _class_along(node, int(node.attributes.get("axis", -1)))
+
+
+def _class_along(node: Node, axis: int) -> Tail:
+    ended = _ended(node, node.inputs[0])
+    last = len(ended.signal.shape)
+    if axis not in (-1, last):
+        raise node.refuse("it doesn't run along the channels", found=f"axis {axis}")
+    return replace(ended, is_class=True)
+
+
+def _ended(node: Node, x: Value | None) -> Tail:
+    match x:
+        case Signal():
+            return Tail(x, (node.op,))
+        case Tail() if not x.is_class:
+            return replace(x, operators=(*x.operators, node.op))
+    raise node.refuse("it needs the network's scores")
+
+
+OPERATORS: dict[str, Operator] = {
+    "Quant": quant,
+    "IntQuant": quant,
+    "BipolarQuant": bipolar_quant,
+    "MatMul": matmul,
+    "Gemm": gemm,
+    "Add": _arithmetic("add", "add", "to"),
+    "Sub": _arithmetic("sub", "sub_from", "less"),
+    "Mul": _arithmetic("mul", "mul", "by"),
+    "Div": _div,
+    "Neg": negative,
+    "BatchNormalization": batch_normalization,
+    "Relu": relu,
+    "LeakyRelu": leaky_relu,
+    "PRelu": prelu,
+    "Clip": clip,
+    "HardSigmoid": hard_sigmoid,
+    "Sigmoid": _plain("sigmoid"),
+    "Tanh": _plain("tanh"),
+    "Abs": _plain("abs"),
+    "Identity": unchanged,
+    "Dropout": unchanged,
+    "Cast": cast,
+    "Shape": shape,
+    "Flatten": flatten,
+    "Reshape": reshape,
+    "Squeeze": squeeze,
+    "Unsqueeze": unsqueeze,
+    "Transpose": transpose,
+    "Softmax": softmax,
+    "LogSoftmax": softmax,
+    "ArgMax": arg_max,
+    "TopK": top_k,
+}
+"""Operator -> function, for operators that read the network's data."""
+
+KNOWN = sorted(set(OPERATORS) | set(CONSTANT_OPERATORS))

@@ -1,0 +1,127 @@
+"""The network's end: which integers leave the accelerator, and what is left for the host."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from deploy.errors import UserError
+from hw_build.affine import Affine
+from hw_build.graph import ArgMax
+from hw_build.graph_file import Imported
+from hw_build.importer_network import Network, dequantisation, fits, quantised_again
+from hw_build.importer_values import Constant, Node, Signal, Tail, Value
+from hw_build.scalar import Step, evaluate
+from hw_build.thresholds import TABLE_LIMIT
+
+ORDER_KEEPING = ("Softmax", "LogSoftmax", "ArgMax", "TopK")
+"""Operators over all channels that leave the greatest score the greatest."""
+
+LEAST_GAP = 2.0**-40
+"""Scores this far apart stay apart in a float64 Softmax: exp(-gap) is less than 1."""
+
+
+def finish(value: Value, network: Network, output: str) -> Imported:
+    """The whole network, with "scores", "class" or, for "auto", what the file asks for.
+
+    Scores are the integers of the last quantiser where one of at most 8 bits follows the last
+    layer, otherwise the last layer's accumulators. Their meaning is given at the last tensor
+    that is still affine in them; the operators after it are the host's.
+    """
+    if output not in ("scores", "class", "auto"):
+        raise UserError(
+            "no such output", found=repr(output), expected="'scores', 'class' or 'auto'"
+        )
+    tail = value if isinstance(value, Tail) else None
+    signal = tail.signal if tail else value
+    if isinstance(signal, Constant):
+        raise UserError("the network's output does not depend on its input")
+    if not isinstance(signal, Signal) or not signal.source:
+        raise UserError(
+            "the network has no layer to compile",
+            expected="at least one MatMul or Gemm with quantised weights",
+        )
+    name, steps = _leaving(signal, network)
+    first = network.meanings[name].tensor if name in network.meanings else ""
+    meaning, tensor, rest = _affine_part(first, steps)
+    network.mean(name, tensor, meaning)
+    operators = _operators(rest) + (tail.operators if tail else ())
+    asked = output == "auto" and tail is not None and tail.is_class
+    if output == "class" or asked:
+        _require_exact_class(name, steps, tail.operators if tail else (), network)
+        network.append(ArgMax("class", name))
+        operators = ()
+    notes = tuple(network.notes)
+    return Imported(network.graph(), network.quantiser, network.input_shape, operators, notes)
+
+
+def _leaving(signal: Signal, network: Network) -> tuple[str, tuple[Step, ...]]:
+    """The layer whose integers leave, and the steps from those integers to the signal."""
+    signal = quantised_again(signal)
+    narrow = [i for i, step in enumerate(signal.steps) if step.is_quantiser and fits(step)]
+    if not narrow:
+        return signal.source, signal.steps
+    end = narrow[-1] + 1
+    node = Node(signal.tensor, "output", "", (), (), (), {})
+    name, _ = network.integers(replace(signal, steps=signal.steps[:end]), node)
+    return name, (*dequantisation(signal.steps[end - 1]), *signal.steps[end:])
+
+
+def _affine_part(first: str, steps: tuple[Step, ...]) -> tuple[Affine, str, tuple[Step, ...]]:
+    """The meaning at the last tensor that is affine in the integers, its name, and what follows.
+
+    `first` is the tensor before the steps that name one. A node of several steps has a tensor
+    after its last one only.
+    """
+    running, best = Affine.identity(), (Affine.identity(), first, steps)
+    for i, step in enumerate(steps):
+        after = running.then(step)
+        if after is None:
+            break
+        running = after
+        if step.tensor or not step.node:
+            best = (running.collapsed(), step.tensor or first, steps[i + 1 :])
+    return best
+
+
+def _operators(steps: tuple[Step, ...]) -> tuple[str, ...]:
+    """The QONNX operators of the nodes that the steps belong to."""
+    return tuple({step.node: step.operator for step in steps}.values())
+
+
+def _require_exact_class(
+    name: str, steps: tuple[Step, ...], operators: tuple[str, ...], network: Network
+) -> None:
+    """The greatest integer has to be the greatest score: channels share an increasing function."""
+
+    def refuse(found: str) -> UserError:
+        return UserError(
+            "the arg max cannot be taken exactly on the accelerator",
+            where=f"layer {name}",
+            found=found,
+            expected="scores with one positive scale and equal offsets on all channels",
+            fix='compile with output "scores": the integers leave, and the host takes the arg max',
+        )
+
+    for operator in operators:
+        if operator not in ORDER_KEEPING:
+            raise refuse(f"{operator} at the network's end")
+    for step in steps:
+        uneven = [key for key, value in step.parameters.items() if np.ndim(value)]
+        if uneven:
+            raise refuse(f"a {uneven[0]} per channel in node {step.node} ({step.operator})")
+    if any(np.any(step.parameters.get("slack", 0)) for step in steps):
+        raise refuse("scores that depend on the rounding of the inputs' own scaling")
+    info = network.infos[name]
+    lo, hi = int(info.lo.min()), int(info.hi.max())
+    affine = Affine.identity()
+    for step in steps:
+        affine = affine.then(step) if affine is not None else None
+    if affine is None and hi - lo >= TABLE_LIMIT:
+        raise refuse("an activation on a range too large to be tabulated")
+    # Rounding is coarsest at the ends, so that an affine function is shown to increase there.
+    x = np.array([lo, lo + 1, hi - 1, hi]) if affine is not None else np.arange(lo, hi + 1)
+    gaps = np.diff(evaluate(steps, x[np.append(True, np.diff(x) > 0)].astype(np.float64)))
+    if len(gaps) and gaps.min() < (LEAST_GAP if operators else np.finfo(np.float64).tiny):
+        raise refuse("scores that don't grow with every step of the integers")

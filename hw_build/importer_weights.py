@@ -1,0 +1,83 @@
+"""Weights of a layer: an integer matrix, one scale per output, and what cannot be that."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import lcm
+
+import numpy as np
+
+from hw_build.importer_values import MAX_BITS, Constant, Node, Signal, in_text
+
+MAX_RATIO = 127
+"""Scales of activations may differ from channel to channel by integer ratios up to this one."""
+
+
+def common_scale(scale: np.ndarray, n_channels: int, node: Node) -> tuple[np.ndarray, float]:
+    """Integer ratios (n_channels,) and one scale with scale[c] = ratios[c] * common, exactly.
+
+    Only the sum of all channels is known to hardware, so that scales per channel of the
+    activations have to go into the weights, and those are integers.
+    """
+    if not np.all(scale):
+        raise node.refuse("its activations are multiplied by 0", found="a scale of 0")
+    if scale.ndim == 0:
+        return np.ones(n_channels, np.int64), float(scale)
+    least = Fraction(float(np.abs(scale).min()))
+    exact = {value: Fraction(value) / least for value in np.unique(scale).tolist()}
+    parts = lcm(*(ratio.denominator for ratio in exact.values()))
+    largest = max(abs(ratio) for ratio in exact.values()) * parts
+    common = float(least / parts) if largest <= MAX_RATIO else 0.0
+    if not common or Fraction(common) * parts != least:
+        raise node.refuse(
+            "its activations have a scale per channel",
+            found=f"scales {scale.min():.6g} to {scale.max():.6g} without small integer ratios",
+            expected=f"one scale, or integer ratios up to {MAX_RATIO} between them",
+            fix="quantise the activations in front of a layer with one scale per tensor",
+        )
+    return np.array([int(exact[value] * parts) for value in scale.tolist()]), common
+
+
+def scale_per_output(scale: np.ndarray, node: Node) -> np.ndarray:
+    """The scale of weights (inputs, outputs) as float64 of shape () or (outputs,)."""
+    if not (scale == scale[:1]).all():
+        raise node.refuse(
+            "its weights have a scale per input channel",
+            found="scales that differ along the inputs",
+            expected="one scale per tensor or per output channel",
+            fix="quantise the weights per tensor or per output channel",
+        )
+    row = scale[0].astype(np.float64)
+    return row[0].reshape(()) if (row == row[0]).all() else row.copy()
+
+
+def integer_matrix(integers: np.ndarray, folded: bool, node: Node) -> np.ndarray:
+    """Weights (inputs, outputs) as the MatVec takes them, once they fit."""
+    low, high = -(2 ** (MAX_BITS - 1)), 2 ** (MAX_BITS - 1) - 1
+    if integers.min() < low or integers.max() > high:
+        raise node.refuse(
+            f"its weights have more than {MAX_BITS} bits",
+            found=f"integers {integers.min()} to {integers.max()}"
+            + (" once the activations' scales per channel are in them" if folded else ""),
+            expected=f"{low} to {high}",
+            fix="quantise them to fewer bits",
+        )
+    return np.ascontiguousarray(integers.T, np.int64)
+
+
+def require_vector(signal: Signal, weights: Constant, node: Node) -> None:
+    """Refuses activations that are not one vector per frame, of as many as the weights take."""
+    if weights.value.ndim != 2:
+        found = f"shape {weights.value.shape}"
+        raise node.refuse("the weights are not a matrix", found=found)
+    n_inputs = len(weights.value)
+    if signal.n_channels != signal.shape[-1]:
+        raise node.refuse(
+            "it is applied to more than one vector per frame",
+            found=f"activations (batch, {in_text(signal.shape)})",
+            expected=f"(batch, {n_inputs})",
+            fix="flatten the activations first",
+        )
+    if signal.n_channels != n_inputs:
+        found = f"{signal.n_channels} activations, weights for {n_inputs}"
+        raise node.refuse("the weights don't fit the activations", found=found)

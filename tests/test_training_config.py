@@ -1,0 +1,110 @@
+"""Configs: every shipped one is valid; every mistake has one message that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from deploy.errors import UserError
+from training import config, quantisers
+from training.config import load_config
+
+CONFIGS = Path(__file__).parents[1] / "training" / "configs"
+VALID = """
+[data]
+name = "digits"
+[network]
+hidden = [8]
+input_quantiser = "binary"
+weight_quantiser = "binary"
+activation_quantiser = "int2"
+[training]
+epochs = 3
+learning_rate = 0.01
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "my.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_config_is_what_its_name_says(path: Path) -> None:
+    loaded = load_config(path)
+    network, bits = path.stem.split("_")
+    n_neurons = {"digits": 64, "tfc": 64, "sfc": 256, "lfc": 1024}[network]
+    assert loaded.network.hidden == (n_neurons,) * 3
+    assert loaded.data.name == ("digits" if network == "digits" else "mnist")
+    expected = {
+        "w1a1": ("binary", "binary", "binary"),
+        "w1a2": ("int2", "binary", "int2"),
+        "w2a2": ("int2", "int2", "int2"),
+        "float": ("float", "float", "float"),
+    }[bits]
+    found = loaded.network
+    kinds = (found.input_quantiser, found.weight_quantiser, found.activation_quantiser)
+    assert kinds == expected
+
+
+def test_all_combinations_are_shipped() -> None:
+    names = {path.stem for path in CONFIGS.glob("*.toml")}
+    networks, bits = ("digits", "tfc", "sfc", "lfc"), ("w1a1", "w1a2", "w2a2", "float")
+    assert names == {f"{network}_{kind}" for network in networks for kind in bits}
+
+
+def test_a_config_knows_exactly_the_quantisers_that_exist() -> None:
+    assert get_args(config.QuantiserName) == quantisers.NAMES
+
+
+def test_every_key_is_explained() -> None:
+    for table in (config.DataConfig, config.NetworkConfig, config.TrainingConfig):
+        for key, field in table.model_fields.items():
+            assert field.description, key
+
+
+def test_options_replace_what_the_file_says(tmp_path: Path) -> None:
+    loaded = load_config(write(tmp_path, VALID), data="mnist", epochs=7, seed=9)
+    assert (loaded.data.name, loaded.training.epochs, loaded.training.seed) == ("mnist", 7, 9)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("epochs = 3", "epoch = 3", r"unknown key.*training\.epoch.*did you mean 'epochs'"),
+        ("[data]", "[date]", r"unknown key.*date.*did you mean 'data'"),
+        ("epochs = 3", "epochs = 0", r"value in the config is wrong.*training\.epochs.*found.*0"),
+        ("epochs = 3", "epochs = '3'", r"training\.epochs.*'3'.*integer.*Passes over"),
+        ("epochs = 3", "", r"key is missing.*training\.epochs.*Passes over"),
+        ("hidden = [8]", "hidden = []", r"network\.hidden.*found.*\(\)"),
+        ("hidden = [8]", "hidden = [8, 0]", r"network\.hidden\.1.*found: +0"),
+        ('weight_quantiser = "binary"', 'weight_quantiser = "bin"', r"'bin'.*'binary'"),
+        ("learning_rate = 0.01", "learning_rate = nan", r"training\.learning_rate.*nan"),
+        ('name = "digits"', 'name = "cifar"', r"data\.name.*'cifar'.*'digits'"),
+        ("[data]", "data = 3\n[dat]", r"(?s)my\.toml"),
+        ("epochs = 3", "epochs = = 3", r"not valid TOML.*line 10"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = write(tmp_path, VALID.replace(old, new))
+    with pytest.raises(UserError, match=f"(?s){message}") as error:
+        load_config(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_wrong_option_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"(?s)training\.epochs.*-1"):
+        load_config(write(tmp_path, VALID), epochs=-1)
+
+
+def test_unreadable_configs(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"(?s)can't be read.*No such file"):
+        load_config(tmp_path / "none.toml")
+    with pytest.raises(UserError, match=r"(?s)can't be read.*directory"):
+        load_config(tmp_path)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="not UTF-8"):
+        load_config(tmp_path / "binary.toml")

@@ -1,0 +1,167 @@
+"""The loop: same seed same weights, killed and resumed to the identical result, clear failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deploy.errors import UserError
+from training import loop, train
+from training.config import Config, parse_config
+from training.datasets import load_dataset
+from training.networks import build_network
+
+ROOT = Path(__file__).parents[1]
+TOML = """
+[data]
+name = "digits"
+[network]
+hidden = [16]
+input_quantiser = "int2"
+weight_quantiser = "binary"
+activation_quantiser = "int2"
+[training]
+epochs = {epochs}
+seed = {seed}
+loss = "{loss}"
+batch_size = 100
+learning_rate = 0.02
+"""
+
+
+def toml_of(epochs: int = 3, seed: int = 1, loss: str = "squared_hinge") -> str:
+    return TOML.format(epochs=epochs, seed=seed, loss=loss)
+
+
+def config_of(epochs: int = 3, seed: int = 1, loss: str = "squared_hinge") -> Config:
+    return parse_config(tomllib.loads(toml_of(epochs, seed, loss)), where="test")
+
+
+def weights(run: Path) -> bytes:
+    return (run / train.STAGE / train.WEIGHTS).read_bytes()
+
+
+def test_the_seed_decides(tmp_path: Path) -> None:
+    runs = [tmp_path / name for name in "abc"]
+    for run, seed in zip(runs, (5, 5, 6), strict=True):
+        train.train_run(config_of(seed=seed), run)
+    assert weights(runs[0]) == weights(runs[1])
+    assert weights(runs[0]) != weights(runs[2])
+
+
+@pytest.mark.parametrize("loss", loop.LOSSES)
+def test_it_learns(tmp_path: Path, loss: str) -> None:
+    stage = train.train_run(config_of(epochs=30, loss=loss), tmp_path)
+    lines = [json.loads(line) for line in (stage / loop.METRICS).read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, 31))
+    assert lines[-1]["train_loss"] < 0.7 * lines[0]["train_loss"]
+    assert lines[-1]["learning_rate"] < 0.01 * lines[0]["learning_rate"]
+    summary = json.loads((stage / train.SUMMARY).read_text())
+    assert summary["test_accuracy"] > 0.8
+    assert summary["n_test_samples"] == 596
+    assert json.loads((stage / train.CONFIG).read_text()) == config_of(30, loss=loss).model_dump(
+        mode="json"
+    )
+    assert not list(stage.glob("*.pt*"))
+
+
+def test_killed_and_resumed_is_as_never_killed(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(toml_of(epochs=30))
+    run, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "-m", "training.train", str(config), "--out", str(run)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    metrics = run / f".{train.STAGE}.partial" / loop.METRICS
+    deadline = time.monotonic() + 60
+    while not metrics.exists() or len(metrics.read_text().splitlines()) < 5:
+        assert process.poll() is None, "training ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    n_before = len(torch.load(metrics.with_name(loop.CHECKPOINT), weights_only=True)["metrics"])
+    assert 5 <= n_before < 30
+    assert not (run / train.STAGE).exists()
+
+    assert train.main([str(config), "--out", str(run)]) == 0
+    assert train.main([str(config), "--out", str(whole)]) == 0
+    assert weights(run) == weights(whole)
+    lines = (run / train.STAGE / loop.METRICS).read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == list(range(1, 31))
+
+
+def test_weights_stay_in_range_and_a_single_last_sample_is_left_out(tmp_path: Path) -> None:
+    dataset = load_dataset("digits")
+    torch.manual_seed(0)
+    config = config_of(epochs=2)
+    network = build_network(config.network, 64, 10)
+    samples = loop.train_samples(dataset)
+    odd = loop.Samples(samples.images[:201], samples.labels[:201], samples.full_scale)
+    loop.train(network, odd, config.training, tmp_path)
+    assert network.hidden[0].linear.weight.abs().max() <= 1.0
+    assert np.isclose(loop.accuracy(network, odd) * 201 % 1, 0)
+
+
+def test_a_loss_that_runs_away_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(loop.LOSSES, "squared_hinge", lambda scores, _: scores.sum() * np.nan)
+    with pytest.raises(UserError, match=r"(?s)not a number.*epoch 1.*learning_rate"):
+        train.train_run(config_of(), tmp_path)
+    assert not (tmp_path / train.STAGE).exists()
+
+
+def test_a_checkpoint_that_is_not_this_networks_is_refused(tmp_path: Path) -> None:
+    torch.save({"network": {"x": torch.zeros(1)}}, tmp_path / loop.CHECKPOINT)
+    network = build_network(config_of().network, 64, 10)
+    samples = loop.train_samples(load_dataset("digits"))
+    with pytest.raises(UserError, match=r"(?s)checkpoint.*checkpoint\.pt.*delete the file"):
+        loop.train(network, samples, config_of().training, tmp_path)
+
+
+class Planted:
+    """What a hostile checkpoint would hold."""
+
+    def __reduce__(self) -> tuple:
+        return (os.mkdir, ("planted",))
+
+
+def test_no_code_of_a_checkpoint_is_executed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"network": Planted()}, tmp_path / loop.CHECKPOINT)
+    network = build_network(config_of().network, 64, 10)
+    samples = loop.train_samples(load_dataset("digits"))
+    with pytest.raises(UserError, match="checkpoint"):
+        loop.train(network, samples, config_of().training, tmp_path)
+    assert not (tmp_path / "planted").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[data]\nname = 'digits'\n", "a key is missing"),
+        (toml_of().replace("digits", "mnist"), "does not hold the data set mnist"),
+    ],
+)
+def test_the_command_ends_with_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(text)
+    run = tmp_path / "run"
+    assert train.main([str(config), "--out", str(run), "--data-dir", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert "Traceback" not in error
+    assert not run.exists()

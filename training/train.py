@@ -1,0 +1,112 @@
+"""Command: trains the network of a config into stage 01_train of a run directory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.errors import NarrowgaugeError
+from deploy.run_directory import RunDirectory, write_atomically
+from training.config import Config, load_config
+
+if TYPE_CHECKING:
+    from training.datasets import Dataset
+
+STAGE = "01_train"
+WEIGHTS = "weights.safetensors"
+CONFIG = "config.json"
+SUMMARY = "summary.json"
+
+
+def train_run(config: Config, run: Path, data_dir: Path | None = None) -> Path:
+    """Trains into `run`/01_train unless it is there already; returns that folder.
+
+    It holds `weights.safetensors`, the resolved `config.json`, `metrics.jsonl` (a line per epoch)
+    and `summary.json` (test accuracy and what it was measured on).
+
+    Raises:
+        UserError: data are missing or corrupted, or the loss runs away.
+        MachineError: a download failed, or the disk is full.
+    """
+    from training.datasets import load_dataset  # torch and brevitas load after the config is right
+
+    dataset = load_dataset(config.data.name, data_dir)
+    return RunDirectory(run).run_stage(
+        STAGE,
+        config=config.model_dump(mode="json"),
+        inputs=dataset.files,
+        tools={name: version(name) for name in ("torch", "brevitas", "numpy", "scikit-learn")},
+        body=lambda folder: _train_into(folder, config, dataset),
+        seed=config.training.seed,
+        resumable=True,
+    )
+
+
+def _train_into(folder: Path, config: Config, dataset: Dataset) -> None:
+    import torch
+    from safetensors.torch import save
+
+    from training import loop
+    from training.networks import build_network
+
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(config.training.threads)
+    torch.manual_seed(config.training.seed)
+    network = build_network(config.network, dataset.n_features, len(dataset.class_names))
+    loop.train(network, loop.train_samples(dataset), config.training, folder)
+    summary = {
+        "test_accuracy": loop.accuracy(network, loop.test_samples(dataset)),
+        "n_test_samples": len(dataset.test_labels),
+        "n_train_samples": len(dataset.train_labels),
+        "data": dataset.name,
+        "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
+    }
+    write_atomically(folder / WEIGHTS, save(network.state_dict()))
+    write_atomically(folder / CONFIG, config.model_dump_json(indent=2) + "\n")
+    write_atomically(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    (folder / loop.CHECKPOINT).unlink()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0, or that of the error met."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train",
+        description="Trains the network of a config into a run directory. Killed at any moment, "
+        "the same command goes on from the last whole epoch, to the identical result.",
+        epilog="example: python -m training.train training/configs/digits_w1a1.toml "
+        "--out runs/digits",
+    )
+    parser.add_argument("config", type=Path, help="TOML file, such as training/configs/*.toml")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run directory")
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="D", help="folder that holds mnist/ or fashion_mnist/"
+    )
+    parser.add_argument("--data", metavar="NAME", help="instead of data.name, as fashion_mnist")
+    parser.add_argument("--epochs", type=int, metavar="N", help="instead of training.epochs")
+    parser.add_argument("--seed", type=int, metavar="S", help="instead of training.seed")
+    options = parser.parse_args(arguments)
+    try:
+        config = load_config(
+            options.config, data=options.data, epochs=options.epochs, seed=options.seed
+        )
+        stage = train_run(config, options.out, options.data_dir)
+        summary = json.loads((stage / SUMMARY).read_text())
+    except NarrowgaugeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from the last whole epoch", file=sys.stderr)
+        return 130
+    print(
+        f"test accuracy {100 * summary['test_accuracy']:.2f} % on {summary['n_test_samples']} "
+        f"samples of {summary['data']}; {stage}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
