@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "run",
         help="compile, fold, emit, simulate, report",
-        description="QONNX -> integer graph -> folding -> RTL -> simulation -> synthesis -> report. "
+        description="QONNX -> integer graph -> folding -> RTL -> simulation -> report. "
         "Every executor is compared with the others, integer by integer; a mismatch stops the "
         "flow. Stages that nothing has changed for are skipped.",
         epilog=RUN_EXAMPLES,

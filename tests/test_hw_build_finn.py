@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from qonnx.core.onnx_exec import execute_onnx
 
 from deploy.errors import GateError, MachineError, UserError
-from hw_build import finn_flow
-from hw_build.finn_dialect import to_finn
-from hw_build.finn_flow import folding_refusal, run_finn
+from hw_build.finn import flow as finn_flow
+from hw_build.finn.dialect import to_finn
+from hw_build.finn.flow import folding_refusal, run_finn
 from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
 
 PART = "xc7z020clg400-1"

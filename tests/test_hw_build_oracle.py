@@ -19,9 +19,9 @@ from qonnx_writer import Writer
 from qonnx_zoo import ZOO
 
 from deploy.errors import UserError
-from hw_build import oracle as oracle_module
+from hw_build.oracle import executor as oracle_module
 from hw_build.oracle import Oracle
-from hw_build.oracle_product import exact_product, integer_form
+from hw_build.oracle.product import exact_product, integer_form
 
 EXACT = [name for name, build in ZOO.items() if build().float32_exact]
 

@@ -10,9 +10,9 @@ from qonnx.custom_op.general.bipolar_quant import binary_quant
 from qonnx.custom_op.general.intquant import int_quant
 
 from deploy.errors import UserError
-from hw_build import thresholds as module
+from hw_build.importer import thresholds as module
+from hw_build.importer.thresholds import Staircase, find_staircase
 from hw_build.scalar import Step, direction, evaluate
-from hw_build.thresholds import Staircase, find_staircase
 
 N_CHANNELS = 4
 # Halves and quarters make ties; the float32 numbers make none but round.

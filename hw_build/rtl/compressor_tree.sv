@@ -82,7 +82,7 @@ module compressor_tree #(
         for (k = 0; k < compressors(c); k = k + 1) begin : counter
           localparam integer TAKE = (FULL != 0) ? 6 : taken(c);
           wire [2:0] count;
-          compressor six (.x(6'(bits[c*ROWS+6*k+:TAKE])), .count(count));
+          compressor #(.N(TAKE)) six (.x(bits[c*ROWS+6*k+:TAKE]), .count(count));
           assign next_bits[c*NEXT_ROWS+k] = count[0];
           if (c + 1 < COLUMNS) begin : twos
             assign next_bits[(c+1)*NEXT_ROWS+first_carry(c+1)+k] = count[1];

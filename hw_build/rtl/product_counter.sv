@@ -20,5 +20,6 @@ module product_counter #(
       .ACT_KIND(ACT_KIND), .ACT_BITS(ACT_BITS), .PLANE(PLANE)
   ) plane (.a(a), .w(w), .products(products));
   assign padded = 3'(products);
-  assign count = {1'b0, padded[0]} + {1'b0, padded[1]} + {1'b0, padded[2]};
+  assign count[0] = ^padded;
+  assign count[1] = (padded[0] & padded[1]) | (padded[0] & padded[2]) | (padded[1] & padded[2]);
 endmodule

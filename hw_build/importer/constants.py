@@ -8,7 +8,7 @@ import numpy as np
 from onnx import numpy_helper
 from onnx.helper import tensor_dtype_to_np_dtype
 
-from hw_build.importer_values import Constant, Node
+from hw_build.importer.values import Constant, Node
 
 Fold = Callable[[Node], Constant]
 

@@ -20,11 +20,11 @@ from onnx import numpy_helper
 from deploy.errors import NarrowgaugeError, UserError
 from hw_build.graph import BIPOLAR, IntType
 from hw_build.graph_file import Imported
-from hw_build.importer_constants import CONSTANT_OPERATORS, fold, widened
-from hw_build.importer_network import Network
-from hw_build.importer_operators import KNOWN, OPERATORS
-from hw_build.importer_output import finish
-from hw_build.importer_values import MAX_BITS, Constant, Node, Signal, Value
+from hw_build.importer.constants import CONSTANT_OPERATORS, fold, widened
+from hw_build.importer.network import Network
+from hw_build.importer.operators import KNOWN, OPERATORS
+from hw_build.importer.output import finish
+from hw_build.importer.values import MAX_BITS, Constant, Node, Signal, Value
 from hw_build.input_quantiser import InputQuantiser
 
 Output = Literal["scores", "class", "auto"]

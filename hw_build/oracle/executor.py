@@ -18,9 +18,9 @@ from google.protobuf.message import DecodeError
 from onnx.helper import get_attribute_value
 
 from deploy.errors import UserError
-from hw_build.oracle_call import Call, label
-from hw_build.oracle_operators import ONNX_DOMAINS, find
-from hw_build.oracle_shapes import widen
+from hw_build.oracle.call import Call, label
+from hw_build.oracle.operators import ONNX_DOMAINS, find
+from hw_build.oracle.shapes import widen
 
 FRAMES_AT_ONCE = 2048  # bounds the memory: a few arrays of this many frames live at a time
 

@@ -8,8 +8,8 @@ import numpy as np
 from onnx import TensorProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
-from hw_build.oracle_call import Arrays, Call, Operator, optional
-from hw_build.oracle_product import exact_product, integer_form
+from hw_build.oracle.call import Arrays, Call, Operator, optional
+from hw_build.oracle.product import exact_product, integer_form
 
 
 def _product(call: Call, a: np.ndarray, b: np.ndarray, b_batched: bool) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Run FINN+'s own steps on a model in its dialect: `python -m hw_build.finn_worker FOLDER`.
+"""Run FINN+'s own steps on a model in its dialect: `python -m hw_build.finn.worker FOLDER`.
 
-A process of its own, started by `hw_build.finn_flow`: FINN wants environment variables, a settings
+A process of its own, started by `hw_build.finn.flow`: FINN wants environment variables, a settings
 file and Vivado's simulator (an empty class stands in for it here), and it prints a lot. Nothing of
 that reaches the flow.
 
@@ -26,7 +26,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.custom_op.registry import getCustomOp
 
-from hw_build.finn_repair import repair_types
+from hw_build.finn.repair import repair_types
 
 finn.xsi.SimEngine = type("SimEngine", (), {})  # before the imports below ask Vivado for it
 

@@ -7,7 +7,7 @@ from math import lcm
 
 import numpy as np
 
-from hw_build.importer_values import MAX_BITS, Constant, Node, Signal, in_text
+from hw_build.importer.values import MAX_BITS, Constant, Node, Signal, in_text
 
 MAX_RATIO = 127
 """Scales of activations may differ from channel to channel by integer ratios up to this one."""

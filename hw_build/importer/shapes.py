@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from hw_build.importer_network import Network
-from hw_build.importer_values import Constant, Node, Signal, Tail, Value, in_text
+from hw_build.importer.network import Network
+from hw_build.importer.values import Constant, Node, Signal, Tail, Value, in_text
 
 BATCH = 0
 """The batch's size in constants that are computed from a Shape: at a 0, Reshape copies."""

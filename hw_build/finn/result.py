@@ -43,7 +43,7 @@ class FinnResult:
     `cycles_per_frame` is the slowest layer's; `latency_cycles` is the sum over all layers, FINN's
     pessimistic figure. `folding` is 'given' or 'FINN'. `compared` names the layers whose integers
     were found equal on `vectors` inputs. `repairs` are the types that FINN chose too narrow
-    (`hw_build.finn_repair`). `seconds` are per step; `whole_process` has FINN's imports in it.
+    (`hw_build.finn.repair`). `seconds` are per step; `whole_process` has FINN's imports in it.
     """
 
     kind: str

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from hw_build.importer_constants import CONSTANT_OPERATORS
-from hw_build.importer_network import Network
-from hw_build.importer_quantisers import bipolar_quant, quant
-from hw_build.importer_shapes import flatten, reshape, shape, squeeze, transpose, unsqueeze
-from hw_build.importer_values import Constant, Node, Signal, Tail, Value
+from hw_build.importer.constants import CONSTANT_OPERATORS
+from hw_build.importer.network import Network
+from hw_build.importer.quantisers import bipolar_quant, quant
+from hw_build.importer.shapes import flatten, reshape, shape, squeeze, transpose, unsqueeze
+from hw_build.importer.values import Constant, Node, Signal, Tail, Value
 from hw_build.scalar import UNBOUNDED
 
 Operator = Callable[[Node, Network], Value]

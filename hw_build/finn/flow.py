@@ -1,7 +1,7 @@
 """Our integer graph through FINN+: executed and compared exactly, estimated by FINN's own formulas.
 
 `run_finn` writes the graph in FINN's dialect, has FINN's build steps run on it in a process of
-their own (`hw_build.finn_worker`), compares FINN's execution with the golden integers, and returns
+their own (`hw_build.finn.worker`), compares FINN's execution with the golden integers, and returns
 what FINN estimates. qonnx is imported here; finn itself only by the worker.
 """
 
@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from deploy.errors import GateError, MachineError, UserError
-from hw_build.finn_dialect import FinnModel, to_finn
-from hw_build.finn_result import FinnResult, build_result
+from hw_build.finn.dialect import FinnModel, to_finn
+from hw_build.finn.result import FinnResult, build_result
 from hw_build.graph import Graph, MatVec
 
 PACKAGE = "finn-plus"
@@ -151,12 +151,12 @@ def _require_finn() -> None:
 
 
 def _run_worker(folder: Path) -> None:
-    """Run `hw_build.finn_worker` on `folder`, with all that it prints in `folder/log.txt`.
+    """Run `hw_build.finn.worker` on `folder`, with all that it prints in `folder/log.txt`.
 
     Whatever FINN, torch or their libraries leave in a home or temporary directory goes into one
     under `folder` that is removed with the process.
     """
-    command = [sys.executable, "-m", "hw_build.finn_worker", str(folder)]
+    command = [sys.executable, "-m", "hw_build.finn.worker", str(folder)]
     log = folder / "log.txt"
     with tempfile.TemporaryDirectory(dir=folder) as scratch, log.open("w") as stream:
         environment = {
@@ -169,7 +169,7 @@ def _run_worker(folder: Path) -> None:
             "FINN_SETTINGS": str(Path(scratch) / "settings.yaml"),
             "HOME": scratch,
             "TMPDIR": scratch,
-            "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
         }
         done = subprocess.run(
             command, cwd=scratch, env=environment, stdout=stream, stderr=subprocess.STDOUT

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hw_build.oracle_call import Arrays, Call, Operator
+from hw_build.oracle.call import Arrays, Call, Operator
 
 
 def _away_from_zero(x: np.ndarray) -> np.ndarray:

@@ -8,10 +8,11 @@ from fractions import Fraction
 import numpy as np
 
 from deploy.errors import UserError
-from hw_build.affine import Affine, collapse
 from hw_build.graph import Graph, Input, Layer, MatVec, Meaning, TensorInfo, Threshold
-from hw_build.importer_values import MAX_BITS, Constant, Node, Signal
-from hw_build.importer_weights import (
+from hw_build.importer.affine import Affine, collapse
+from hw_build.importer.thresholds import Staircase, find_staircase
+from hw_build.importer.values import MAX_BITS, Constant, Node, Signal
+from hw_build.importer.weights import (
     common_scale,
     integer_matrix,
     require_vector,
@@ -19,7 +20,6 @@ from hw_build.importer_weights import (
 )
 from hw_build.input_quantiser import InputQuantiser
 from hw_build.scalar import Step, direction, evaluate
-from hw_build.thresholds import Staircase, find_staircase
 
 SLACK = 2.0**-47
 """How far, relative to the sum of magnitudes, two float64 evaluations of one sum may be apart."""

@@ -8,10 +8,10 @@ Axis 0 of a batched array is the frames; an operator that would mix or lose them
 
 from __future__ import annotations
 
-from hw_build.oracle_arithmetic import ARITHMETIC
-from hw_build.oracle_call import Operator
-from hw_build.oracle_quantisers import QUANTISERS
-from hw_build.oracle_shapes import SHAPES
+from hw_build.oracle.arithmetic import ARITHMETIC
+from hw_build.oracle.call import Operator
+from hw_build.oracle.quantisers import QUANTISERS
+from hw_build.oracle.shapes import SHAPES
 
 QONNX_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 ONNX_DOMAINS = ("", "ai.onnx")

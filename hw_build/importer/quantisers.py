@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from hw_build.affine import Affine
-from hw_build.importer_network import Network, fits, grid
-from hw_build.importer_values import Constant, Node, Signal, Value
+from hw_build.importer.affine import Affine
+from hw_build.importer.network import Network, fits, grid
+from hw_build.importer.thresholds import TABLE_LIMIT
+from hw_build.importer.values import Constant, Node, Signal, Value
 from hw_build.scalar import ROUNDINGS, Step, evaluate
-from hw_build.thresholds import TABLE_LIMIT
 
 
 def quant(node: Node, network: Network) -> Value:

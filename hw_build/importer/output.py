@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from deploy.errors import UserError
-from hw_build.affine import Affine
 from hw_build.graph import ArgMax
 from hw_build.graph_file import Imported
-from hw_build.importer_network import Network, dequantisation, fits, quantised_again
-from hw_build.importer_values import Constant, Node, Signal, Tail, Value
+from hw_build.importer.affine import Affine
+from hw_build.importer.network import Network, dequantisation, fits, quantised_again
+from hw_build.importer.thresholds import TABLE_LIMIT
+from hw_build.importer.values import Constant, Node, Signal, Tail, Value
 from hw_build.scalar import Step, evaluate
-from hw_build.thresholds import TABLE_LIMIT
 
 ORDER_KEEPING = ("Softmax", "LogSoftmax", "ArgMax", "TopK")
 """Operators over all channels that leave the greatest score the greatest."""

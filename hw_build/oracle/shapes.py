@@ -7,7 +7,7 @@ import math
 import numpy as np
 from onnx.numpy_helper import to_array
 
-from hw_build.oracle_call import Arrays, Call, Operator, optional
+from hw_build.oracle.call import Arrays, Call, Operator, optional
 
 
 def reshape(call: Call, inputs: Arrays) -> np.ndarray:

@@ -1,0 +1,181 @@
+"""Synthesis of every block by itself with Yosys for 7-series: LUTs, registers, memories, depth.
+
+Every figure from here is of the kind "synthesised (not placed)". Blocks are synthesised out of
+context, each from its modules, parameters and memory contents alone, and kept in the store under
+a key over just these: after an edit of one layer, only that layer is synthesised again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from deploy.durable import digest_of, sha256_of
+from deploy.store import Store
+
+from . import netlist
+from .blocks import Block
+from .emit import MODULES
+from .yosys import run_yosys, yosys_version
+
+KIND = "synthesised (not placed)"
+LEAVES = ("compressor", "product_counter", "dot_product")
+"""Modules that keep their hierarchy while LUTs are mapped, and are dissolved afterwards: ABC
+would take compressors apart, and a dot product needs mapping once, not for each PE."""
+
+RESULT = "synthesised.json"
+
+
+@dataclass(frozen=True)
+class Synthesised:
+    """Cells of a block by the counting rules of `netlist`, and its deepest path.
+
+    `depth` is the number of LUTs on the longest path between registers, memories or ports of the
+    block, `chains` the number of carry cells on it.
+    """
+
+    lut: int
+    ff: int
+    bram36: float
+    dsp: int
+    depth: int
+    chains: int
+
+
+def with_transfer_end(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """The blocks, and the one that marks the end of a transfer, which is no part of the chain."""
+    sink = blocks[-1].sink
+    return (*blocks, Block("transfer_end", "transfer", sink, sink, {"BEATS": sink.beats}, 0))
+
+
+def synthesise(
+    rtl_folder: Path,
+    blocks: tuple[Block, ...],
+    family: str = "xc7",
+    store: Store | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Synthesised]:
+    """Synthesised figures by block name; "transfer" is the transfer_end of the top level.
+
+    Args:
+        rtl_folder: what `emit` wrote for these blocks.
+        family: Yosys' name of the device family; the counting rules are those of xc7.
+        store: where results are kept; the default store if None.
+        progress: called with a line of text as each block is done.
+
+    Raises:
+        MachineError: Yosys is not installed, or fails.
+    """
+    store = store or Store()
+    work = with_transfer_end(blocks)
+
+    def one(block: Block) -> Synthesised:
+        found = synthesise_block(rtl_folder, block, family, store)
+        if progress is not None:
+            progress(f"{block.name}: {found.lut} LUT, {found.depth} deep")
+        return found
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return dict(zip([block.name for block in work], pool.map(one, work), strict=True))
+
+
+def synthesise_block(rtl_folder: Path, block: Block, family: str, store: Store) -> Synthesised:
+    """One block's figures, from the store or from Yosys."""
+    sources = closure(rtl_folder, block.module)
+    memories = {_own_name(memory.file, block): memory.text for memory in block.memories}
+    key = {
+        "sources": {name: sha256_of(rtl_folder / name) for name in sources},
+        "memories": {name: digest_of(text) for name, text in memories.items()},
+        "script": synthesis_script(block, sources, family),
+        "counted by": sha256_of(Path(netlist.__file__)),
+        "yosys": yosys_version(),
+    }
+
+    def make(folder: Path) -> None:
+        with tempfile.TemporaryDirectory() as work:
+            found = map_block(rtl_folder, block, Path(work), family)
+        (folder / RESULT).write_text(json.dumps(asdict(found)))
+
+    entry = store.get_or_make("synthesised", key, make)
+    return Synthesised(**json.loads((entry / RESULT).read_text()))
+
+
+def map_block(rtl_folder: Path, block: Block, work: Path, family: str = "xc7") -> Synthesised:
+    """Maps one block in the empty folder `work`, and leaves its netlist there as `NETLIST`."""
+    sources = closure(rtl_folder, block.module)
+    for name in sources:
+        shutil.copyfile(rtl_folder / name, work / name)
+    for memory in block.memories:
+        (work / _own_name(memory.file, block)).write_text(memory.text)
+    run_yosys(synthesis_script(block, sources, family), work)
+    mapped = netlist.Netlist.read(work / NETLIST)
+    depth = mapped.depth
+    return Synthesised(mapped.lut, mapped.ff, mapped.bram36, mapped.dsp, depth.luts, depth.chains)
+
+
+def closure(rtl_folder: Path, module: str) -> tuple[str, ...]:
+    """The files of a module and of all that it instantiates, in the order of `emit.MODULES`."""
+    found, ahead = set(), {module}
+    while ahead:
+        found |= ahead
+        text = "".join((rtl_folder / f"{name}.sv").read_text() for name in ahead)
+        ahead = {m for m in MODULES if re.search(rf"^\s*{m}\s+#\(", text, re.M)} - found
+    return tuple(f"{m}.sv" for m in MODULES if m in found)
+
+
+def synthesis_script(block: Block, sources: tuple[str, ...], family: str) -> str:
+    """Yosys' script: `synth_xilinx` with the LUT mapping of `MAP_LUTS` in place of its own.
+
+    Yosys' own Verilog reader is used, since it makes one module of equal instances.
+    """
+    values = {
+        name: f'"{_own_name(value, block)}"' if isinstance(value, str) else str(value)
+        for name, value in block.parameters.items()
+    }
+    leaves = " ".join(f"{leaf} $paramod*\\{leaf} $paramod*\\{leaf}\\*" for leaf in LEAVES)
+    return SCRIPT.format(
+        sources=" ".join(sources),
+        parameters=" ".join(f"-set {name} {value}" for name, value in values.items()),
+        top=block.module,
+        leaves=leaves,
+        family=family,
+        netlist=NETLIST,
+    )
+
+
+NETLIST = "netlist.json"
+
+SCRIPT = """\
+read_verilog -sv -defer {sources}
+chparam {parameters} {top}
+hierarchy -check -top {top}
+# Yosys knows ROM in logic as style "logic", Vivado as "distributed"
+setattr -set rom_style "logic" a:rom_style=distributed
+setattr -mod -set keep_hierarchy 1 {leaves}
+synth_xilinx -family {family} -flatten -noiopad -noclkbuf -run begin:map_luts
+opt_expr -mux_undef -noclkinv
+# every LUT costs one; synth_xilinx itself prices LUT2 at 2/5 of a LUT6, and makes many of them
+abc -luts 6:1
+clean
+xilinx_srl -fixed -minlen 3
+techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6
+xilinx_dffopt
+opt_lut_ins -tech xilinx
+setattr -mod -unset keep_hierarchy *
+flatten
+clean
+hierarchy -check
+write_json {netlist}
+"""
+
+
+def _own_name(file: str, block: Block) -> str:
+    """A memory file's name without the block's: equal layers of other names are found again."""
+    return "block" + file.removeprefix(block.name)
