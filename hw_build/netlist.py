@@ -11,7 +11,7 @@ Rules of counting:
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,18 @@ from deploy.errors import MachineError
 
 LUTS_OF = {
     **{f"LUT{n}": 1 for n in range(1, 7)},
-    **{"INV": 1, "SRL16E": 1, "SRLC32E": 1},
-    **{"RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4},
-    **{"RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM32M": 4, "RAM64M": 4},
+    "INV": 1,
+    "SRL16E": 1,
+    "SRLC32E": 1,
+    "RAM32X1S": 1,
+    "RAM64X1S": 1,
+    "RAM128X1S": 2,
+    "RAM256X1S": 4,
+    "RAM32X1D": 2,
+    "RAM64X1D": 2,
+    "RAM128X1D": 4,
+    "RAM32M": 4,
+    "RAM64M": 4,
 }
 REGISTERS = frozenset({"FDRE", "FDSE", "FDCE", "FDPE"})
 BRAM36_OF = {"RAMB18E1": 0.5, "RAMB36E1": 1.0}
@@ -63,7 +72,7 @@ class Netlist:
                 "Yosys mapped to cells that have no price here",
                 where=str(file),
                 found=", ".join(sorted(unknown)),
-                fix="use the Yosys version of requirements.lock, or add them to hw_build/netlist.py",
+                fix="use the Yosys of requirements.lock, or price them in hw_build/netlist.py",
             )
         return cls(cells)
 
@@ -115,7 +124,7 @@ class Netlist:
 
 def _arcs(cell: dict) -> Iterator[tuple[int, Depth, tuple[int, ...]]]:
     """(output net, cost, input nets that reach it without a clock edge) of a cell."""
-    kind, wires = cell["type"], cell["connections"]
+    kind, wires = cell["type"], defaultdict(list, cell["connections"])
     if kind == "CARRY4":
         first = _nets(wires["CI"] + wires["CYINIT"])
         for bit in range(4):

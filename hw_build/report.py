@@ -162,11 +162,15 @@ def _total(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _deepest(synthesised: Json | None) -> Json | None:
-    """The longest combinational path of all blocks in levels of LUTs, and where it is."""
+    """The longest combinational path of all blocks, by levels of LUTs, and where it is."""
     if not synthesised:
         return None
     name = max(synthesised, key=lambda name: synthesised[name]["depth"])
-    return {"luts": synthesised[name]["depth"], "block": name}
+    return {**_depth(synthesised[name]), "block": name}
+
+
+def _depth(cells: Mapping[str, int]) -> dict[str, int]:
+    return {"luts": cells["depth"], "carry_cells": cells["chains"]}
 
 
 def _board_share(results: StageResults, board: Board) -> dict[str, float]:
@@ -254,8 +258,8 @@ def _block_rows(blocks: tuple[Block, ...], results: StageResults) -> list[Json]:
     others = [*results.prediction["estimated"], *(results.synthesis or {})]
     for name in dict.fromkeys(others):
         if name not in known:
-            rest = dict.fromkeys(("cycles", "input_bits", "output_bits"))
-            rows.append({"name": name, "module": name, **rest, **_resources_of(name, results)})
+            rest = dict.fromkeys(("module", "cycles", "input_bits", "output_bits"))
+            rows.append({"name": name, **rest, **_resources_of(name, results)})
     return rows
 
 
@@ -267,5 +271,5 @@ def _resources_of(name: str, results: StageResults) -> Json:
             "estimated": _total([estimated]) if estimated is not None else None,
             "synthesised": _total([synthesised]) if synthesised is not None else None,
         },
-        "logic_depth": synthesised["depth"] if synthesised is not None else None,
+        "logic_depth": _depth(synthesised) if synthesised is not None else None,
     }

@@ -51,11 +51,13 @@ class Stalls:
 
 @dataclass(frozen=True, eq=False)
 class SimulationResult:
-    """`layers` holds the integers (N, C) of each recorded layer, the output included;
+    """`layers` holds the integers (N, C) of each recorded stream, the output included; `beats`
+    the recorded streams as they passed on the wires, uint32 (N * beats a frame, words a beat);
     `frame_ends` the cycle at which each frame's last beat left, counted from the cycle that
     offered the first input beat; `cycles` all of them."""
 
     layers: dict[str, np.ndarray]
+    beats: dict[str, np.ndarray]
     frame_ends: np.ndarray
     cycles: int
 
@@ -141,14 +143,15 @@ class Simulator:
         """Streams `batch`, integers (N, C), as one transfer of N frames.
 
         Args:
-            record: names of layers whose integers are kept besides the output.
+            record: names of the streams that are kept besides the output. A layer's stream has
+                the layer's name; converters have streams of their own.
             stalls: random back-pressure at both ends.
             check_protocol: checks the AXI4-Stream rules on every stream in every cycle.
             progress: called with frames done and frames in all.
 
         Raises:
-            GateError: the pipeline is stuck, or a stream breaks the protocol; it names the
-                streams that wait.
+            GateError: the pipeline is stuck, or a stream breaks the protocol (it names the
+                streams that wait), or a recorded one carries anything in its padding lanes.
         """
         source, sink = self._blocks[0].source, self._blocks[-1].sink
         n = len(batch)
@@ -162,10 +165,10 @@ class Simulator:
         kept: dict[str, tuple[Stream, np.ndarray, int]] = {}
         for i, block in enumerate(self._blocks):
             stream = block.sink
-            if stream.layer in record:
+            if stream.name in record:
                 words = self._library.sim_stream_words(self._handle, i)
                 array = np.zeros((n * stream.beats, words), np.uint32)
-                kept[stream.layer] = (stream, array, i)
+                kept[stream.name] = (stream, array, i)
                 recorded[i], capacities[i] = array.ctypes.data, len(array)
         stalls = stalls or Stalls()
         job = _Job(
@@ -205,10 +208,12 @@ class Simulator:
                     found=str(beats[i]),
                     expected=str(n * stream.beats),
                 )
+            _check_padding(stream, array)
         unpacked = sink.packing(self._port_bits).unpack(output.view(np.uint8).reshape(n, -1))
         layers[self._graph.output.name] = unpacked
         ends = cycles[sink.beats - 1 :: sink.beats].astype(np.int64) - job.first_offer_cycle
-        return SimulationResult(layers, ends, int(job.cycle))
+        beats_of = {name: array for name, (_, array, _) in kept.items()}
+        return SimulationResult(layers, beats_of, ends, int(job.cycle))
 
     def _raise(self, status: int, job: _Job, sink: Stream) -> None:
         states = []
@@ -220,4 +225,23 @@ class Simulator:
             where += f", stream {self._blocks[job.fault_stream].sink.name}"
         raise GateError(
             f"simulation stopped: {_STATUS[status]}", where=where, found="; ".join(states)
+        )
+
+
+def _check_padding(stream: Stream, beats: np.ndarray) -> None:
+    """GateError if a lane beyond a vector's last integer is not zero; `beats` as recorded.
+
+    Such lanes reach the next layer's arithmetic, and unpacking doesn't look at them.
+    """
+    used = (stream.n - (stream.beats - 1) * stream.lanes) * stream.type.bits
+    bits = np.unpackbits(
+        beats[stream.beats - 1 :: stream.beats].view(np.uint8), axis=1, bitorder="little"
+    )
+    if bits[:, used:].any():
+        frame = int(np.argmax(bits[:, used:].any(axis=1)))
+        raise GateError(
+            "padding lanes of a stream are not zero",
+            where=f"{stream.name}, frame {frame}",
+            found=f"{int(bits[frame, used:].sum())} bits set beyond the {stream.n} integers",
+            expected="0",
         )

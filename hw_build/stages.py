@@ -6,6 +6,7 @@ its options, its inputs, its tools, and this package's own sources.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -319,7 +320,10 @@ def synthesise_blocks(flow: Flow) -> None:
     def body(folder: Path) -> None:
         blocks = flow.blocks(flow.imported)
         with progress("Yosys synthesis, blocks") as show:
-            results = synthesise(flow.folder(RTL), blocks, progress=show)
+            done = itertools.count(1)
+            results = synthesise(
+                flow.folder(RTL), blocks, progress=lambda _: show(next(done), len(blocks))
+            )
         _write_json(folder / "synthesis.json", {name: asdict(r) for name, r in results.items()})
 
     flow.stage(

@@ -170,9 +170,11 @@ xilinx_dffopt
 opt_lut_ins -tech xilinx
 setattr -mod -unset keep_hierarchy *
 flatten
+opt_merge -share_all
 clean
-hierarchy -check
-write_json {netlist}
+blackbox =A:whitebox
+select {top}
+write_json -selected {netlist}
 """
 
 

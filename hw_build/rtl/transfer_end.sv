@@ -12,16 +12,17 @@ module transfer_end #(
 );
   localparam integer BEAT_BITS = (BEATS > 1) ? $clog2(BEATS) : 1;
   reg [BEAT_BITS-1:0] beat;
-  reg [31:0] frame;
+  reg [31:0] frame;  // the number of the frame under way, from 1
   wire last_beat = 32'(beat) == BEATS - 1;
-  assign tlast = last_beat & (frame + 1 == frames);
+  wire pass = tvalid & tready;
+  assign tlast = last_beat & (frame == frames);
   always_ff @(posedge clk) begin
-    if (!resetn) begin
-      beat <= '0;
-      frame <= '0;
-    end else if (tvalid & tready) begin
-      beat <= last_beat ? '0 : beat + 1'b1;
-      if (last_beat) frame <= tlast ? '0 : frame + 1'b1;
-    end
+    if (!resetn) beat <= '0;
+    else if (pass) beat <= last_beat ? '0 : beat + 1'b1;
+  end
+  // Written so that a register's own reset takes the counter back, without logic before its data.
+  always_ff @(posedge clk) begin
+    if (!resetn | (pass & tlast)) frame <= 32'd1;
+    else if (pass & last_beat) frame <= frame + 1'b1;
   end
 endmodule
