@@ -183,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--out", type=Path, metavar="RUN", help="run directory (SOURCE's, or runs/<file name>)")
     add("--seed", type=int, default=0, metavar="S", help="of random inputs and stalls (0)")
-    add("--trace", action="store_true", help="write an FST waveform (needs zlib1g-dev)")
+    add("--trace", action="store_true", help="write an FST waveform (needs liblz4-dev and zlib1g-dev)")
     add(
         "--synthesis",
         action=argparse.BooleanOptionalAction,

@@ -200,7 +200,7 @@ class Simulator:
             name: stream.packing(32 * array.shape[1]).unpack(array.view(np.uint8).reshape(n, -1))
             for name, (stream, array, _) in kept.items()
         }
-        for name, (stream, _, i) in kept.items():
+        for name, (stream, array, i) in kept.items():
             if beats[i] != n * stream.beats:
                 raise GateError(
                     "a stream carried another number of beats than the batch has",
@@ -233,6 +233,8 @@ def _check_padding(stream: Stream, beats: np.ndarray) -> None:
 
     Such lanes reach the next layer's arithmetic, and unpacking doesn't look at them.
     """
+    if stream.n == stream.beats * stream.lanes:
+        return
     used = (stream.n - (stream.beats - 1) * stream.lanes) * stream.type.bits
     bits = np.unpackbits(
         beats[stream.beats - 1 :: stream.beats].view(np.uint8), axis=1, bitorder="little"

@@ -6,6 +6,7 @@ its options, its inputs, its tools, and this package's own sources.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from collections.abc import Callable
@@ -94,6 +95,7 @@ class Flow:
         config: dict[str, Any] | None = None,
         inputs: dict[str, Path] | None = None,
         tools: dict[str, str] | None = None,
+        seed: int | None = None,
     ) -> Path:
         """Runs or skips one stage of this flow."""
         return self.run.run_stage(
@@ -102,7 +104,7 @@ class Flow:
             inputs=inputs or {},
             tools={"hw_build": source_digest(), **(tools or {})},
             body=body,
-            seed=self.options.seed,
+            seed=seed,
             say=self.say,
         )
 
@@ -197,6 +199,7 @@ def check_golden(flow: Flow) -> None:
         GOLDEN,
         body,
         inputs={"graph": flow.folder(GRAPH), "model": flow.options.model, **flow.vector_files},
+        seed=flow.options.seed,
         tools={"numpy": version("numpy")},
     )
 
@@ -308,6 +311,7 @@ def simulate(flow: Flow) -> None:
         SIMULATION,
         body,
         config={"trace": flow.options.trace},
+        seed=flow.options.seed,
         inputs={"rtl": flow.folder(RTL), "golden": flow.folder(GOLDEN) / "golden.npz"},
         tools=tool_versions(),
     )
@@ -404,12 +408,10 @@ def source_digest() -> str:
     root = Path(__file__).parent
     files = sorted(p for p in root.rglob("*") if p.suffix in {".py", ".sv", ".cpp", ".h", ".html"})
     files += sorted((root.parent / "deploy").glob("*.py"))
-    import hashlib
-
     whole = hashlib.sha256()
     for path in files:
         whole.update(f"{path.relative_to(root.parent)} {sha256_of(path)}\n".encode())
-    return whole.hexdigest()
+    return whole.hexdigest()[:12]
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

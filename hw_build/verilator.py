@@ -108,9 +108,11 @@ def build_model(
     """The shared library of the accelerator in `rtl`, from the store or newly compiled.
 
     `compress` simulates the structure that is synthesised instead of the behaviour it is proven
-    equal to; `trace` makes a model that can write FST waveforms (needs zlib's headers).
+    equal to; `trace` makes a model that can write FST waveforms (needs the headers of zlib and lz4).
     """
     verilator, compiler, store = find_verilator(), find_compiler(), store or Store()
+    if trace:
+        _require_headers(compiler)
     sources = [rtl / f"{module}.sv" for module in (*MODULES, TOP)]
     key = {
         "sources": {path.name: sha256_of(path) for path in sources},
@@ -142,12 +144,30 @@ def build_model(
         flags += _trace_flags(trace)
         flags += [f"-I{path}" for path in (folder, folder / "model", include, include / "vltstd")]
         command = [compiler, "-shared", *flags, str(whole), *map(str, runtime)]
-        libraries = ["-pthread", "-lz"] if trace else ["-pthread"]
+        libraries = ["-pthread", "-llz4", "-lz"] if trace else ["-pthread"]
         _run([*command, "-o", str(folder / "accelerator.so"), *libraries])
         shutil.rmtree(folder / "model")
         whole.unlink()
 
     return store.get_or_make("model", key, make) / "accelerator.so"
+
+
+def _require_headers(compiler: str) -> None:
+    """MachineError if the headers that Verilator's FST writer includes are not there."""
+    for header, package in (("lz4.h", "liblz4-dev"), ("zlib.h", "zlib1g-dev")):
+        done = subprocess.run(
+            [compiler, "-fsyntax-only", "-x", "c++", "-"],
+            input=f"#include <{header}>\n",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise MachineError(
+                "a waveform can't be written: a C header is missing",
+                found=f"no {header}",
+                fix=f"apt-get install {package} (Debian, Ubuntu), or leave --trace out",
+            )
 
 
 def _runtime(verilator: Verilator, compiler: str, store: Store, trace: bool) -> list[Path]:

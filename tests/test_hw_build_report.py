@@ -1,0 +1,462 @@
+"""The report: its keys, its kinds, what may be absent, and what it refuses."""
+
+import json
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deploy.errors import UserError
+from deploy.run_directory import RunDirectory
+from hw_build import report_stages
+from hw_build.blocks import Block
+from hw_build.folding import Folding, save_folding
+from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
+from hw_build.graph_file import Imported
+from hw_build.input_quantiser import InputQuantiser
+from hw_build.lowering import lower
+from hw_build.pipeline_picture import pipeline_svg
+from hw_build.report import write_report
+from hw_build.report_page import is_exact, number, off_by
+from hw_build.timing import predict
+
+HOSTILE = "<script>alert('x')</script>&amp;"
+CLOCK_MHZ = 100.0
+FOLDINGS = {"fc0": Folding(4, 10), "fc1": Folding(2, 8)}
+
+
+@dataclass
+class Run:
+    """A run directory with every stage but the report, as the flow leaves it."""
+
+    path: Path
+    imported: Imported
+    blocks: tuple[Block, ...]
+    config: dict[str, Any]
+
+    def stage(self, name: str, files: dict[str, Any], inputs: dict[str, Path] | None = None):
+        def body(folder: Path) -> None:
+            for file, content in files.items():
+                (folder / file).write_text(json.dumps(content))
+
+        RunDirectory(self.path).run_stage(
+            name,
+            config={},
+            inputs=inputs or {},
+            tools={"yosys": "1.0"},
+            body=body,
+            seed=0,
+            say=lambda line: None,
+        )
+
+    def report(self) -> tuple[dict[str, Any], str]:
+        folder = self.path / "made"
+        folder.mkdir(exist_ok=True)
+        write_report(self.path, folder, self.config, self.imported, self.blocks)
+        record = json.loads((folder / "report.json").read_text())
+        return record, (folder / "report.html").read_text()
+
+
+def cells(scale: int) -> dict[str, float]:
+    return {"lut": 100.0 * scale, "ff": 50.0 * scale, "bram36": 0.5, "dsp": 0.0}
+
+
+def network(middle: str = "fc0_act", note: str = "a note") -> Imported:
+    rng = np.random.default_rng(1)
+    graph = Graph(
+        (
+            Input("input", (40,), BIPOLAR),
+            MatVec("fc0", "input", rng.choice([-1, 1], (24, 40))),
+            Threshold(
+                middle, "fc0", np.sort(rng.integers(-9, 9, (24, 3))), 0, 1, IntType(2, False)
+            ),
+            MatVec("fc1", middle, rng.integers(-2, 3, (10, 24))),
+            ArgMax("class", "fc1"),
+        )
+    )
+    quantiser = InputQuantiser((40,), BIPOLAR, -1, 1)
+    return Imported(graph, quantiser, (40,), ("Softmax",), (note,))
+
+
+def made_run(path: Path, imported: Imported, *, labels: bool = True) -> Run:
+    blocks = lower(imported.graph, FOLDINGS)
+    config = {
+        "model": str(path / "model.onnx"),
+        "board": "pynq_z2",
+        "clock_mhz": CLOCK_MHZ,
+        "target_fps": 200_000.0,
+        "folding": None,
+        "seed": 7,
+    }
+    run = Run(path, imported, blocks, config)
+    gate = {"name": "oracle = golden", "vectors": 1000, "mismatches": 0}
+    accuracies = {"oracle": 0.75, "golden": 0.75}
+    threshold = imported.graph.layers[2].name
+    run.stage(
+        "04_golden",
+        {
+            "gates.json": {
+                "gates": [gate],
+                "accuracies": accuracies if labels else {},
+                "origin": "test set" if labels else "seeded random inputs (seed 7)",
+                "n_own": 600,
+                "n_vectors": 1000,
+                "constant_channels": {threshold: 3, "fc1": 0},
+                "argmax_ties": 5,
+                "float32_differs": 2 if labels else None,
+            }
+        },
+    )
+    predicted = predict(blocks)
+    run.stage(
+        "05_folding",
+        {
+            "folding.json": json.loads(save_folding(FOLDINGS)),
+            "prediction.json": {
+                "cycles": asdict(predicted),
+                "estimated": {block.name: cells(1) for block in blocks},
+                "total": cells(len(blocks)),
+            },
+        },
+    )
+    run.stage("06_rtl", {"accelerator.sv": "module accelerator; endmodule"})
+    run.stage(
+        "07_simulation",
+        {
+            "simulation.json": {
+                "gates": [{**gate, "name": "golden = RTL"}],
+                "interval": predicted.interval + 0.5,
+                "latency": predicted.latency + 2,
+                "cycles": 12345,
+                "accuracy": 0.75 if labels else None,
+            }
+        },
+    )
+    return run
+
+
+def synthesise(run: Run) -> None:
+    figures = {
+        block.name: {**cells(2), "depth": 4 + i, "chains": 1} for i, block in enumerate(run.blocks)
+    }
+    figures["transfer"] = {**cells(1), "depth": 2, "chains": 0}
+    run.stage("08_synthesis", {"synthesis.json": figures}, {"rtl": run.path / "06_rtl"})
+
+
+def cross_check(run: Run) -> None:
+    layer = {
+        "node": "MVAU_hls_0",
+        "layers": ["fc0", "fc0_act"],
+        "op_type": "MVAU_hls",
+        "pe": 4,
+        "simd": 10,
+        "cycles": 24,
+        "lut": 900,
+        "bram18": 3,
+        "dsp": 0,
+    }
+    run.stage(
+        "09_finn",
+        {
+            "finn.json": {
+                "kind": "estimated by FINN",
+                "part": "xc7z020clg400-1",
+                "clock_mhz": CLOCK_MHZ,
+                "folding": "given",
+                "folding_reason": "as given",
+                "layers": [layer],
+                "total": {"lut": 987, "bram18": 3, "uram": 0, "dsp": 0},
+                "cycles_per_frame": 24,
+                "latency_cycles": 60,
+                "frames_per_second": 4.1e6,
+                "latency_us": 0.6,
+                "vectors": 100,
+                "compared": ["fc0_act", "class"],
+                "repairs": ["accumulator of MVAU_hls_0 widened"],
+            }
+        },
+        {"folding": run.path / "05_folding" / "folding.json"},
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return made_run(tmp_path / "demo", network())
+
+
+def test_the_record_holds_what_the_stages_found(run: Run) -> None:
+    synthesise(run)
+    record, _ = run.report()
+    predicted = predict(run.blocks)
+    assert record["schema"] == 1
+    assert record["accuracy"] == 0.75
+    assert record["accuracies"] == {"oracle": 0.75, "golden": 0.75, "rtl": 0.75}
+    assert [gate["name"] for gate in record["gates"]] == ["oracle = golden", "golden = RTL"]
+    assert record["cycles_per_frame"] == {
+        "predicted": predicted.interval,
+        "simulated": predicted.interval + 0.5,
+    }
+    assert record["latency_cycles"] == {
+        "predicted": predicted.latency,
+        "simulated": predicted.latency + 2,
+    }
+    assert record["frames_per_second"] == CLOCK_MHZ * 1e6 / (predicted.interval + 0.5)
+    assert record["port_frames_per_second"] == CLOCK_MHZ * 1e6 / predicted.port
+    assert (record["seed"], record["target_fps"]) == (7, 200_000.0)
+    assert (record["argmax_ties"], record["float32_differs"]) == (5, 2)
+    assert record["board"]["name"] == "pynq_z2"
+    assert record["notes"] == ["a note"]
+    assert record["tools"] == {"yosys": "1.0"}
+    n = len(run.blocks)
+    assert record["resources"]["estimated"] == cells(n) | {"bram36": 0.5}
+    assert record["resources"]["synthesised"]["lut"] == 200 * n + 100  # transfer_end included
+    assert record["logic_depth"] == {"luts": 3 + n, "carry_cells": 1, "block": "class"}
+    assert record["board_share"]["lut"] == (200 * n + 100) / 53_200
+
+
+def test_a_row_per_layer_and_per_block(run: Run) -> None:
+    synthesise(run)
+    record, _ = run.report()
+    first, second = record["layers"]
+    assert (first["name"], first["shape"], first["n_thresholds"]) == ("fc0", [24, 40], 72)
+    assert (first["pe"], first["simd"], first["cycles"]) == (4, 10, 24)
+    assert (first["input_type"], first["output_type"]) == ("BIPOLAR", "UINT2")
+    assert first["constant_channels"] == 3
+    assert (second["weight_kind"], second["weight_bits"]) == ("quinary", 3)
+    assert second["n_thresholds"] == 0
+    assert first["weight_memory_bits"] == 24 * 40
+    for layer in record["layers"]:
+        parts = layer["weight_memory_bits"] + layer["threshold_memory_bits"]
+        (block,) = (block for block in run.blocks if block.name == layer["name"])
+        assert layer["memory_bits"] == parts
+        assert parts == sum(memory.width * len(memory.words) for memory in block.memories)
+    names = [block.name for block in run.blocks]
+    assert [row["name"] for row in record["blocks"]] == [*names, "transfer"]
+    assert record["blocks"][-1]["resources"]["estimated"] is None
+
+
+def test_the_bottleneck_is_named_in_the_record_the_table_and_the_picture(run: Run) -> None:
+    record, html = run.report()
+    slowest = max(block.cycles for block in run.blocks)
+    assert record["bottleneck"] == [b.name for b in run.blocks if b.cycles == slowest]
+    assert all(f"{name} (bottleneck)" in html for name in record["bottleneck"] if "fc" in name)
+    assert html.count(">bottleneck</text>") == 2 * len(record["bottleneck"])  # wide and narrow
+
+
+def test_every_figure_has_a_kind_and_none_is_measured(run: Run) -> None:
+    synthesise(run)
+    record, html = run.report()
+    for key in record["kinds"]:
+        value: Any = record
+        for part in key.split("."):
+            value = value[0] if isinstance(value, list) else value
+            assert part in value, f"no figure for the kind of {key}"
+            value = value[part]
+    figures = {
+        "accuracy",
+        "cycles_per_frame.simulated",
+        "frames_per_second",
+        "resources.estimated",
+        "resources.synthesised",
+    }
+    assert figures <= set(record["kinds"])
+    assert "measured" not in json.dumps(record["kinds"])
+    assert record["kinds"]["frames_per_second"] == "simulated cycles at the stated clock"
+    assert "not measured on a board" in html
+    assert re.findall(r"(?<!not )measured", html) == []
+
+
+def test_without_synthesis_nothing_is_called_synthesised(run: Run) -> None:
+    record, html = run.report()
+    assert record["resources"]["synthesised"] is None
+    assert record["logic_depth"] is None
+    assert {row["resources"]["synthesised"] for row in record["blocks"]} == {None}
+    assert "was not synthesised" in html
+    assert "synthesised, not placed" not in html
+    assert ">estimated; " in html  # the kind of the headline's LUTs
+
+
+def test_a_synthesis_of_an_earlier_accelerator_is_left_out(run: Run) -> None:
+    synthesise(run)
+    shutil.rmtree(run.path / "06_rtl")
+    run.stage("06_rtl", {"accelerator.sv": "module accelerator; wire new; endmodule"})
+    record, html = run.report()
+    assert record["resources"]["synthesised"] is None
+    assert "08_synthesis was made from an earlier version" in record["notes"][-1]
+    assert "08_synthesis was made from an earlier version" in html
+    assert "08_synthesis" not in [stage["name"] for stage in record["stages"]]
+
+
+def test_without_labels_the_accuracy_is_null(tmp_path: Path) -> None:
+    record, html = made_run(tmp_path / "demo", network(), labels=False).report()
+    assert record["accuracy"] is None
+    assert record["accuracies"] is None
+    assert record["float32_differs"] is None
+    assert "not known" in html
+    assert "seeded random inputs (seed 7)" in html
+
+
+def test_finn_stands_beside_the_own_figures(run: Run) -> None:
+    record, html = run.report()
+    assert record["finn"] is None
+    assert "MVAU_hls_0" not in html
+    cross_check(run)
+    record, html = run.report()
+    assert record["finn"]["total"]["lut"] == 987
+    assert "MVAU_hls_0" in html
+    assert "estimated by FINN" in html
+    assert "accumulator of MVAU_hls_0 widened" in html
+
+
+def test_training_is_shown_only_if_its_model_was_compiled(run: Run) -> None:
+    summary = {"test_accuracy": 0.7654, "n_test_samples": 600, "n_train_samples": 1201}
+    summary |= {"n_parameters": 9876, "data": "digits"}
+    config = {"training": {"learning_rate": 0.0123}}
+    run.stage("01_train", {"summary.json": summary, "config.json": config})
+    record, html = run.report()
+    assert record["training"] == {**summary, "config": config}
+    assert "76.54 %" in html
+    assert "training.learning_rate" in html
+    run.config["model"] = "elsewhere/model.onnx"
+    record, html = run.report()
+    assert record["training"] is None
+    assert "76.54 %" not in html
+
+
+def test_a_given_folding_has_no_target(run: Run) -> None:
+    run.config["folding"] = "folding.json"
+    record, html = run.report()
+    assert record["target_fps"] is None
+    assert "folding was given in a file" in html
+
+
+def test_commands_are_shown_as_typed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ["somewhere/hw_build/flow.py", "run", "runs/my demo", "--seed", "3"]
+    monkeypatch.setattr("sys.argv", argv)
+    synthesise(run)
+    record, html = run.report()
+    assert "python -m hw_build.flow run 'runs/my demo' --seed 3" in record["commands"]
+    assert "runs/my demo" in html
+
+
+@pytest.mark.parametrize("stage", ["04_golden", "05_folding", "07_simulation"])
+def test_a_missing_stage_names_the_command(run: Run, stage: str) -> None:
+    shutil.rmtree(run.path / stage)
+    with pytest.raises(UserError, match=rf"no whole stage {stage}[\s\S]*hw_build\.flow run"):
+        run.report()
+
+
+def test_a_damaged_stage_is_refused(run: Run) -> None:
+    path = run.path / "07_simulation" / "simulation.json"
+    path.write_text(path.read_text().replace("12345", "12346"))
+    with pytest.raises(UserError, match=r"simulation\.json is damaged"):
+        run.report()
+
+
+def test_figures_of_another_accelerator_are_refused(run: Run) -> None:
+    run.stage("08_synthesis", {"synthesis.json": {}}, {"rtl": run.path / "06_rtl"})
+    with pytest.raises(UserError, match="the synthesis is of another accelerator"):
+        run.report()
+
+
+def test_the_stages_read_are_those_of_the_flow() -> None:
+    from hw_build import stages
+
+    ours = (report_stages.GOLDEN, report_stages.FOLDING, report_stages.SIMULATION)
+    assert ours == (stages.GOLDEN, stages.FOLDING, stages.SIMULATION)
+    assert (report_stages.SYNTHESIS, report_stages.FINN) == (stages.SYNTHESIS, stages.FINN)
+
+
+class Page(HTMLParser):
+    """Tags in order, those left open, and every attribute that could fetch something."""
+
+    VOID = frozenset({"meta", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.fetched: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.fetched += [str(v) for k, v in attrs if k in ("src", "href", "srcset", "data")]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_hostile_names_are_text_and_the_page_is_self_contained(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "demo", network(HOSTILE, note=HOSTILE))
+    run.config["model"] = HOSTILE
+    synthesise(run)
+    cross_check(run)
+    _, html = run.report()
+    page = Page(html)
+    assert page.open == []
+    assert "script" not in page.tags
+    assert page.fetched == []
+    assert "url(" not in html
+    assert "@import" not in html
+    assert html.count("&lt;script&gt;") >= 3  # note, source, stream of the picture or its block
+
+
+def test_the_picture_has_every_block_and_stream_in_order(run: Run) -> None:
+    interval = predict(run.blocks).interval
+    for columns in (1, 3, 4):
+        svg = pipeline_svg(run.blocks, interval, 64, columns)
+        names = re.findall(r'class="name"[^>]*>([^<]*)<', svg)
+        assert names == ["input port", *(block.name for block in run.blocks), "output port"]
+        assert svg.count("<polyline") == len(run.blocks) + 1
+        assert svg.count("bit/beat") == len(run.blocks) + 1
+
+
+def test_boxes_lie_apart_and_inside_the_picture(run: Run) -> None:
+    for columns in (1, 4):
+        svg = pipeline_svg(run.blocks, 100, 64, columns)
+        _, _, width, height = map(int, re.search(r'viewBox="([^"]*)"', svg)[1].split())
+        pattern = r'<rect x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)" rx'
+        boxes = [tuple(map(int, found)) for found in re.findall(pattern, svg)]
+        assert len(boxes) == len(run.blocks) + 2
+        for i, (x, y, w, h) in enumerate(boxes):
+            assert x + w <= width
+            assert y + h <= height
+            for other_x, other_y, _, _ in boxes[i + 1 :]:
+                assert other_x >= x + w or other_y >= y + h or other_x + w <= x
+
+
+def test_a_long_name_is_cut_in_its_box_and_whole_in_its_tooltip(tmp_path: Path) -> None:
+    name = "a" * 70
+    run = made_run(tmp_path / "demo", network(name))
+    svg = pipeline_svg(run.blocks, 100, 64)
+    assert f">{name}" not in svg.replace(f"<title>{name}", "")
+    assert f"<title>{name}" in svg
+
+
+def test_a_gate_that_failed_or_saw_nothing_is_not_exact() -> None:
+    good = {"vectors": 10, "mismatches": 0}
+    assert is_exact([good])
+    assert not is_exact([])
+    assert not is_exact([good, {"vectors": 10, "mismatches": 1}])
+    assert not is_exact([good, {"vectors": 0, "mismatches": 0}])
+
+
+def test_numbers_as_people_read_them() -> None:
+    assert number(1234567) == "1,234,567"
+    assert number(96.25, 2) == "96.25"
+    assert number(None) == "–"
+    assert off_by(110, 100) == "+10.0 %"
+    assert off_by(90, 100) == "−10.0 %"
+    assert off_by(100, 100) == "0 %"
+    assert off_by(5, 0) == "–"
