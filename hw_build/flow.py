@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
         inputs=arguments.inputs,
         folding=arguments.folding,
         output=arguments.output,
+        input_type=arguments.input_type,
         seed=arguments.seed,
         trace=arguments.trace,
     )
@@ -168,6 +169,12 @@ def _parser() -> argparse.ArgumentParser:
         "--inputs", type=Path, metavar="X.npy", help="inputs for the gates, as the model takes them"
     )
     add(
+        "--input-type",
+        metavar="TYPE",
+        help="integers that the model's input takes, where the file doesn't say: BIPOLAR, TERNARY, "
+        "INT4, UINT8, FIXED<16,6> ...",
+    )
+    add(
         "--output",
         choices=("auto", "scores", "class"),
         default="auto",
@@ -181,9 +188,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="STAGE",
         help=f"last stage: {', '.join(STAGE_NAMES)}",
     )
-    add("--out", type=Path, metavar="RUN", help="run directory (SOURCE's, or runs/<file name>)")
+    add("--out", type=Path, metavar="RUN", help="run directory (SOURCE's, or runs/FILE)")
     add("--seed", type=int, default=0, metavar="S", help="of random inputs and stalls (0)")
-    add("--trace", action="store_true", help="write an FST waveform (needs liblz4-dev and zlib1g-dev)")
+    add(
+        "--trace",
+        action="store_true",
+        help="write an FST waveform (needs liblz4-dev and zlib1g-dev)",
+    )
     add(
         "--synthesis",
         action=argparse.BooleanOptionalAction,

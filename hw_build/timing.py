@@ -58,7 +58,7 @@ def _mvu(taken: np.ndarray, block: Block) -> np.ndarray:
     # a beat can be read the cycle after it was taken; replays follow without a gap
     ready = np.concatenate([taken + 1, np.zeros(fold_in * (fold_out - 1), np.int64)])
     fired = _one_by_one(ready)
-    stages = 2 + max(0, int(block.parameters["LEVEL_BITS"]) - 1)
+    stages = 3 + max(0, int(block.parameters["LEVEL_BITS"]) - 1)
     return fired[fold_in - 1 :: fold_in] + stages
 
 

@@ -108,7 +108,8 @@ def build_model(
     """The shared library of the accelerator in `rtl`, from the store or newly compiled.
 
     `compress` simulates the structure that is synthesised instead of the behaviour it is proven
-    equal to; `trace` makes a model that can write FST waveforms (needs the headers of zlib and lz4).
+    equal to; `trace` makes a model that can write FST waveforms, and needs the headers of
+    zlib and lz4.
     """
     verilator, compiler, store = find_verilator(), find_compiler(), store or Store()
     if trace:

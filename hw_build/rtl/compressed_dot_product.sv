@@ -1,5 +1,5 @@
-// The structure for synthesis behind `dot_product`: products merged with their first counters,
-// a heap of 6:3 compressors with the addend as one more row, one carry-propagate addition.
+// The structure for synthesis behind `dot_product`: products merged with their first counters, and
+// a heap of 6:3 compressors.
 module compressed_dot_product #(
     parameter integer SIMD = 8,
     parameter integer WEIGHT_KIND = 0,
@@ -11,8 +11,8 @@ module compressed_dot_product #(
 ) (
     input  wire [SIMD*ACT_BITS-1:0]    a,
     input  wire [SIMD*WEIGHT_BITS-1:0] w,
-    input  wire [SUM_BITS-1:0]         addend,
-    output wire [SUM_BITS-1:0]         sum
+    output wire [SUM_BITS-1:0]         row0,
+    output wire [SUM_BITS-1:0]         row1
 );
   localparam integer PLANES = (WEIGHT_KIND <= 1) ? ACT_BITS
                             : (WEIGHT_KIND == 2) ? ACT_BITS + 1
@@ -42,9 +42,9 @@ module compressed_dot_product #(
         if (column(n) == column(plane)) index_at_column = index_at_column + 1;
     end
   endfunction
-  // Rows of a column: low count bits of its planes, high ones of the column below, the addend.
+  // Rows of a column: low count bits of its planes, and high ones of the column below.
   function automatic integer rows_at(input integer c);
-    rows_at = GROUPS * planes_at(c) + ((GROUP == 1) ? 0 : HIGHS * planes_at(c - 1)) + 1;
+    rows_at = GROUPS * planes_at(c) + ((GROUP == 1) ? 0 : HIGHS * planes_at(c - 1));
   endfunction
   function automatic [SUM_BITS*16-1:0] all_heights(input integer first);
     integer c;
@@ -91,8 +91,7 @@ module compressed_dot_product #(
         end
       end
     end
-    for (i = 0; i < SUM_BITS; i = i + 1) begin : addend_row
-      assign bits[i*ROWS+rows_at(i)-1] = addend[i];
+    for (i = 0; i < SUM_BITS; i = i + 1) begin : unused_rows_of
       for (j = rows_at(i); j < ROWS; j = j + 1) begin : unused_rows
         assign bits[i*ROWS+j] = 1'b0;
       end
@@ -100,5 +99,5 @@ module compressed_dot_product #(
   endgenerate
   compressor_tree #(
       .COLUMNS(SUM_BITS), .ROWS(ROWS), .HEIGHTS(all_heights(0))
-  ) tree (.bits(bits), .sum(sum));
+  ) tree (.bits(bits), .row0(row0), .row1(row1));
 endmodule

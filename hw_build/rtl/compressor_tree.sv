@@ -1,13 +1,14 @@
-// Sum of a heap of bits: column c holds HEIGHTS[c] bits, each worth 2^c. Each stage replaces six
-// bits of a column by their count in three columns; the module instantiates itself until no column
-// holds more than two bits, and ends in one carry-propagate addition, modulo 2^COLUMNS.
+// A heap of bits reduced to two numbers of the same sum, modulo 2^COLUMNS: column c holds
+// HEIGHTS[c] bits, each worth 2^c. Each stage replaces six bits of a column by their count in three
+// columns; the module instantiates itself until no column holds more than two bits.
 module compressor_tree #(
-    parameter integer COLUMNS = 4,                 // width of the sum
+    parameter integer COLUMNS = 4,                 // width of the two numbers
     parameter integer ROWS = 8,                    // the tallest column
     parameter [COLUMNS*16-1:0] HEIGHTS = 0         // 16 bits a column, column 0 lowest
 ) (
     input  wire [COLUMNS*ROWS-1:0] bits,           // column-major, unused rows are not read
-    output wire [COLUMNS-1:0]      sum
+    output wire [COLUMNS-1:0]      row0,
+    output wire [COLUMNS-1:0]      row1
 );
   function automatic integer height(input integer c);
     height = (c < 0 || c >= COLUMNS) ? 0 : 32'(HEIGHTS[c*16+:16]);
@@ -60,9 +61,7 @@ module compressor_tree #(
 
   genvar c, k;
   generate
-    if (ROWS <= 2) begin : final_addition
-      wire [COLUMNS-1:0] row0;
-      wire [COLUMNS-1:0] row1;
+    if (ROWS <= 2) begin : two_rows
       for (c = 0; c < COLUMNS; c = c + 1) begin : column
         if (height(c) > 0) begin : has0
           assign row0[c] = bits[c*ROWS];
@@ -75,7 +74,6 @@ module compressor_tree #(
           assign row1[c] = 1'b0;
         end
       end
-      assign sum = row0 + row1;
     end else begin : stage
       wire [COLUMNS*NEXT_ROWS-1:0] next_bits;
       for (c = 0; c < COLUMNS; c = c + 1) begin : column
@@ -100,7 +98,7 @@ module compressor_tree #(
       end
       compressor_tree #(
           .COLUMNS(COLUMNS), .ROWS(NEXT_ROWS), .HEIGHTS(NEXT_HEIGHTS)
-      ) next (.bits(next_bits), .sum(sum));
+      ) next (.bits(next_bits), .row0(row0), .row1(row1));
     end
   endgenerate
 endmodule

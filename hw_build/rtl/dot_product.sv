@@ -1,7 +1,9 @@
-// sum = addend + 2^SHIFT * (partial products of SIMD lanes, each at its column), modulo 2^SUM_BITS.
+// row0 + row1 = 2^SHIFT * (partial products of SIMD lanes, each at its column), modulo 2^SUM_BITS.
+// Two numbers, because what follows adds them to an accumulator at little more than the cost of one.
 //
-// The one leaf with two bodies. COMPRESS = 0 counts ones plane by plane, which simulates fast;
-// COMPRESS = 1 is the structure for synthesis, `compressed_dot_product`. They are proven equal.
+// The one leaf with two bodies. COMPRESS = 0 counts ones plane by plane, which simulates fast, and
+// leaves row1 zero; COMPRESS = 1 is the structure for synthesis, `compressed_dot_product`. Their
+// sums are proven equal.
 module dot_product #(
     parameter integer SIMD = 8,         // lanes, 1 or more
     parameter integer WEIGHT_KIND = 0,  // see partial_products
@@ -14,15 +16,15 @@ module dot_product #(
 ) (
     input  wire [SIMD*ACT_BITS-1:0]    a,  // plane-major
     input  wire [SIMD*WEIGHT_BITS-1:0] w,  // plane-major
-    input  wire [SUM_BITS-1:0]         addend,
-    output wire [SUM_BITS-1:0]         sum
+    output wire [SUM_BITS-1:0]         row0,
+    output wire [SUM_BITS-1:0]         row1
 );
   generate
     if (COMPRESS != 0) begin : structure
       compressed_dot_product #(
           .SIMD(SIMD), .WEIGHT_KIND(WEIGHT_KIND), .WEIGHT_BITS(WEIGHT_BITS),
           .ACT_KIND(ACT_KIND), .ACT_BITS(ACT_BITS), .SHIFT(SHIFT), .SUM_BITS(SUM_BITS)
-      ) body (.a(a), .w(w), .addend(addend), .sum(sum));
+      ) body (.a(a), .w(w), .row0(row0), .row1(row1));
     end else begin : behaviour
       localparam integer PLANES = (WEIGHT_KIND <= 1) ? ACT_BITS
                                 : (WEIGHT_KIND == 2) ? ACT_BITS + 1
@@ -37,12 +39,13 @@ module dot_product #(
       reg [SUM_BITS-1:0] total;
       integer n;
       always_comb begin
-        total = addend;
+        total = '0;
         for (n = 0; n < PLANES; n = n + 1)
           total = total + (SUM_BITS'($countones(products[n*SIMD+:SIMD])) << (SHIFT
                   + ((WEIGHT_KIND == 3) ? n / ACT_BITS + n % ACT_BITS : n)));
       end
-      assign sum = total;
+      assign row0 = total;
+      assign row1 = '0;
     end
   endgenerate
 endmodule

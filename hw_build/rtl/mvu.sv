@@ -124,36 +124,59 @@ module mvu #(
     else if (enable) valid1 <= fire;
   end
 
-  // Stage 2: dot products; a result is whole after the last beat of the vector.
-  (* rom_style = "distributed" *) reg [PE*SUM_BITS-1:0] starts[0:FOLD_OUT-1];
-  initial $readmemh(START_FILE, starts);
-  wire [PE*SUM_BITS-1:0] start = starts[group1];
-  wire [PE*SUM_BITS-1:0] sums;
+  // Stage 2: dot products, as two numbers each.
+  wire [PE*SUM_BITS-1:0] row0, row1;
+  reg [PE*SUM_BITS-1:0] row0_2, row1_2;
+  reg valid2, first2, last2;
+  reg [GROUP_BITS-1:0] group2;
   generate
     for (p = 0; p < PE; p = p + 1) begin : row
-      wire [SUM_BITS-1:0] addend;
-      if (FOLD_IN > 1) begin : folded
-        reg [SUM_BITS-1:0] accumulator;
-        always_ff @(posedge clk)
-          if (enable & valid1) accumulator <= sums[p*SUM_BITS+:SUM_BITS];
-        assign addend = first1 ? start[p*SUM_BITS+:SUM_BITS] : accumulator;
-      end else begin : whole
-        assign addend = start[p*SUM_BITS+:SUM_BITS];
-      end
       dot_product #(
           .SIMD(SIMD), .WEIGHT_KIND(WEIGHT_KIND), .WEIGHT_BITS(WEIGHT_BITS),
           .ACT_KIND(ACT_KIND), .ACT_BITS(ACT_BITS), .SHIFT(SHIFT), .SUM_BITS(SUM_BITS),
           .COMPRESS(COMPRESS)
       ) dot (
-          .a(act1), .w(weights1[p*ROW_BITS+:ROW_BITS]), .addend(addend),
-          .sum(sums[p*SUM_BITS+:SUM_BITS])
+          .a(act1), .w(weights1[p*ROW_BITS+:ROW_BITS]),
+          .row0(row0[p*SUM_BITS+:SUM_BITS]), .row1(row1[p*SUM_BITS+:SUM_BITS])
       );
     end
   endgenerate
+  always_ff @(posedge clk) if (enable & valid1) begin
+    row0_2 <= row0;
+    row1_2 <= row1;
+    first2 <= first1;
+    last2 <= last1;
+    group2 <= group1;
+  end
+  always_ff @(posedge clk) begin
+    if (!resetn) valid2 <= 1'b0;
+    else if (enable) valid2 <= valid1;
+  end
 
-  wire result = valid1 & last1;  // sums hold a result
+  // Stage 3: accumulation; a result is whole after the last beat of the vector.
+  (* rom_style = "distributed" *) reg [PE*SUM_BITS-1:0] starts[0:FOLD_OUT-1];
+  initial $readmemh(START_FILE, starts);
+  wire [PE*SUM_BITS-1:0] start = starts[group2];
+  wire [PE*SUM_BITS-1:0] sums;
+  generate
+    for (p = 0; p < PE; p = p + 1) begin : sum
+      wire [SUM_BITS-1:0] addend;
+      if (FOLD_IN > 1) begin : folded
+        reg [SUM_BITS-1:0] accumulator;
+        always_ff @(posedge clk)
+          if (enable & valid2) accumulator <= sums[p*SUM_BITS+:SUM_BITS];
+        assign addend = first2 ? start[p*SUM_BITS+:SUM_BITS] : accumulator;
+      end else begin : whole
+        assign addend = start[p*SUM_BITS+:SUM_BITS];
+      end
+      assign sums[p*SUM_BITS+:SUM_BITS] =
+          addend + row0_2[p*SUM_BITS+:SUM_BITS] + row1_2[p*SUM_BITS+:SUM_BITS];
+    end
+  endgenerate
+
+  wire result = valid2 & last2;  // sums hold a result
   wire [PE*LEVEL_WIDTH-1:0] levels;
-  reg [STAGES:0] valids;         // stage 2 and the stages of the search
+  reg [STAGES:0] valids;         // the result and the stages of the search
   wire entering_last;            // a result is about to enter the last stage
   assign m_axis_tvalid = valids[STAGES];
   assign enable = ~(m_axis_tvalid & ~m_axis_tready & entering_last);
@@ -173,10 +196,10 @@ module mvu #(
       assign entering_last = result;
     end else begin : many_thresholds
       reg [PE*SUM_BITS-1:0] values;
-      reg [GROUP_BITS-1:0] group2;
+      reg [GROUP_BITS-1:0] group3;
       always_ff @(posedge clk) if (enable & result) begin
         values <= sums;
-        group2 <= group1;
+        group3 <= group2;
       end
       // The last stage keeps its level while it waits, so nothing moves when it would be lost.
       threshold_search #(
@@ -184,7 +207,7 @@ module mvu #(
           .THRESHOLD_FILE(THRESHOLD_FILE)
       ) search (
           .clk(clk), .enable(enable), .valid(valids[STAGES-1:0]), .value(values),
-          .group(group2), .level(levels)
+          .group(group3), .level(levels)
       );
       assign entering_last = valids[STAGES-1];
     end

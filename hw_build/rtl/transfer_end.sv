@@ -1,5 +1,6 @@
 // Marks the last beat of a whole transfer of `frames` frames: an AXI DMA in simple mode ends its
-// write at the first tlast. `frames` may change only while no frame is under way; 0 marks none.
+// write at the first tlast. `frames` is taken while no transfer is under way, and has to stand a
+// cycle before the first beat leaves.
 module transfer_end #(
     parameter integer BEATS = 2   // beats of a frame
 ) (
@@ -12,17 +13,22 @@ module transfer_end #(
 );
   localparam integer BEAT_BITS = (BEATS > 1) ? $clog2(BEATS) : 1;
   reg [BEAT_BITS-1:0] beat;
-  reg [31:0] frame;  // the number of the frame under way, from 1
-  wire last_beat = 32'(beat) == BEATS - 1;
-  wire pass = tvalid & tready;
-  assign tlast = last_beat & (frame == frames);
+  reg [31:0] left;  // frames of the transfer, this one included
+  reg running;
+  wire fire = tvalid & tready;
+  wire end_of_frame = fire & (32'(beat) == BEATS - 1);
+  wire end_of_transfer = end_of_frame & (left == 32'd1);
+  assign tlast = (32'(beat) == BEATS - 1) & (left == 32'd1);
   always_ff @(posedge clk) begin
-    if (!resetn) beat <= '0;
-    else if (pass) beat <= last_beat ? '0 : beat + 1'b1;
-  end
-  // Written so that a register's own reset takes the counter back, without logic before its data.
-  always_ff @(posedge clk) begin
-    if (!resetn | (pass & tlast)) frame <= 32'd1;
-    else if (pass & last_beat) frame <= frame + 1'b1;
+    if (!resetn) begin
+      beat <= '0;
+      left <= '0;
+      running <= 1'b0;
+    end else begin
+      if (fire) beat <= end_of_frame ? '0 : beat + 1'b1;
+      if (end_of_frame & ~end_of_transfer) left <= left - 1'b1;
+      else if (end_of_transfer | ~running) left <= frames;
+      if (fire) running <= ~end_of_transfer;
+    end
   end
 endmodule
