@@ -30,7 +30,7 @@ class Stream:
 
     @property
     def beats(self) -> int:
-        """Beats of one vector; lanes beyond `n` in the last one are zero."""
+        """Beats of one vector; lanes beyond `n` in the last one are padding."""
         return -(-self.n // self.lanes)
 
     @property

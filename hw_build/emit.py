@@ -16,6 +16,7 @@ MODULES = (
     "partial_products",
     "product_counter",
     "compressor",
+    "adder",
     "compressor_tree",
     "compressed_dot_product",
     "dot_product",

@@ -12,11 +12,12 @@ from .gates import (
     argmax_ties,
     compare,
     compare_layers,
+    constant_channels,
     decode,
     require_variation,
 )
 from .golden import execute
-from .graph import ArgMax, Graph, Input
+from .graph import ArgMax, Graph, Input, MatVec, Threshold
 from .graph_file import Imported
 from .oracle import Oracle
 from .vectors import Vectors
@@ -63,7 +64,8 @@ def check_software(imported: Imported, model: Path, vectors: Vectors) -> Checked
     gates: list[GateResult] = []
     integers = imported.quantiser(vectors.inputs)
     order = compared_layers(graph)
-    layers = execute(graph, integers, keep=[*order, scores_layer(graph), graph.output.name])
+    last = [layer.name for layer in graph if isinstance(layer, MatVec)][-1]
+    layers = execute(graph, integers, keep=[*order, last, scores_layer(graph), graph.output.name])
 
     oracle = Oracle(model)
     meanings = {name: graph.meanings[name] for name in (graph.input.name, *order)}
@@ -104,7 +106,7 @@ def check_software(imported: Imported, model: Path, vectors: Vectors) -> Checked
                 scores,
             )
         )
-    variation = require_variation({name: layers[name] for name in order})
+    variation = _require_life(graph, layers, order)
     return Checked(
         integers=integers,
         layers=layers,
@@ -113,6 +115,23 @@ def check_software(imported: Imported, model: Path, vectors: Vectors) -> Checked
         constant_channels=variation,
         ties=argmax_ties(scores) if scores.shape[1] > 1 else None,
     )
+
+
+def _require_life(graph: Graph, layers: dict[str, np.ndarray], order: list[str]) -> dict[str, int]:
+    """The number of constant channels of each layer in `order`; UserError for a dead network.
+
+    A quantiser that ends the network may well say one thing to all these inputs, like a class:
+    its accumulators have to vary then, and its proven range.
+    """
+    scores = scores_layer(graph)
+    if not isinstance(graph[scores], Threshold):
+        return require_variation({name: layers[name] for name in order})
+    varying = [*(name for name in order if name != scores), graph[scores].source]
+    counts = require_variation({name: layers[name] for name in varying})
+    info = graph.infer()[scores]
+    if (info.lo == info.hi).all():
+        counts |= require_variation({scores: layers[scores]})
+    return {name: counts.get(name, constant_channels(layers[name])) for name in order}
 
 
 def outputs_of(graph: Graph, scores: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ file (seeded random inputs, unless --inputs gives an .npy of inputs as the model
 def run(arguments: argparse.Namespace) -> None:
     """The whole flow, or up to --until."""
     from .stages import STAGES, Flow, Options  # imports numpy, onnx and more: after the options
+    from .verilator import tool_versions
 
     source: Path = arguments.source
     board = board_named(arguments.board)
@@ -36,6 +37,12 @@ def run(arguments: argparse.Namespace) -> None:
     for option, value in (("--clock-mhz", clock_mhz), ("--target-fps", arguments.target_fps)):
         if not 0 < value < float("inf"):
             raise UserError("not a positive number", where=option, found=str(value))
+    if arguments.seed < 0:
+        raise UserError("a seed is 0 or more", where="--seed", found=str(arguments.seed))
+    for option, path in (("--inputs", arguments.inputs), ("--folding", arguments.folding)):
+        if path is not None and not path.is_file():
+            found = "a folder" if path.is_dir() else "no such file"
+            raise UserError("an option names no file", where=f"{option} {path}", found=found)
     model, vectors = _model_of(source)
     options = Options(
         model=model,
@@ -51,15 +58,21 @@ def run(arguments: argparse.Namespace) -> None:
         trace=arguments.trace,
     )
     out = arguments.out or (source if source.is_dir() else Path("runs") / source.stem)
+    _require_place(out)
+    if STAGE_NAMES.index(arguments.until) >= STAGE_NAMES.index("simulation"):
+        tool_versions()  # what a later stage lacks is said before the first one runs
     directory = RunDirectory(out)
     started = time.monotonic()
     with directory.lock():
-        flow = Flow(options, directory)
-        for name, stage in STAGES.items():
-            if name != "synthesis" or arguments.synthesis:
-                stage(flow)
-            if name == arguments.until:
-                break
+        try:
+            flow = Flow(options, directory)
+            for name, stage in STAGES.items():
+                if name != "synthesis" or arguments.synthesis:
+                    stage(flow)
+                if name == arguments.until:
+                    break
+        finally:
+            _remove_if_empty(out)
     if arguments.until == "report":
         _print_summary(out, time.monotonic() - started)
 
@@ -105,6 +118,22 @@ def _model_of(source: Path) -> tuple[Path, Path | None]:
             expected="a run directory with model.onnx and vectors.npz, or an .onnx file",
         )
     return source, None
+
+
+def _require_place(out: Path) -> None:
+    """UserError where a file stands in the way of the run directory."""
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(
+            "a run directory is a folder", where=str(out), found=f"{there} is a file", fix="--out"
+        )
+
+
+def _remove_if_empty(out: Path) -> None:
+    """A run that never had a stage leaves no folder behind. The caller holds its lock."""
+    if [path.name for path in out.iterdir()] == [".lock"]:
+        (out / ".lock").unlink()
+        out.rmdir()
 
 
 def _print_summary(out: Path, seconds: float) -> None:

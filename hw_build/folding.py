@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import gcd
 from pathlib import Path
+from typing import Any
 
 from deploy.errors import UserError
 from deploy.packing import Packing
@@ -135,8 +136,14 @@ def _layers(graph: Graph) -> list[_Layer]:
     return found
 
 
-def _candidates(layer: _Layer, interval: int):
+MOST_SIMD = 128
+"""Wider dot products are folded only where the interval leaves no choice: each doubling of SIMD
+adds a level of logic to the longest path, and saves little."""
+
+
+def _candidates(layer: _Layer, interval: int) -> list[tuple[Folding, float]]:
     """Foldings that meet the interval with their cost: for each SIMD the least PE."""
+    found = []
     for fold_in in range(1, min(layer.columns, interval) + 1):
         simd = -(-layer.columns // fold_in)
         if -(-layer.columns // simd) != fold_in:
@@ -145,7 +152,10 @@ def _candidates(layer: _Layer, interval: int):
         for fold_out in {fold_out_most, *_divisors_up_to(layer.rows, fold_out_most)}:
             pe = -(-layer.rows // fold_out)
             resources: Resources = layer.resources(pe, simd)
-            yield Folding(pe, simd), resources.lut + LUTS_PER_BRAM * resources.bram36
+            cost = resources.lut + LUTS_PER_BRAM * resources.bram36
+            found.append((Folding(pe, simd), cost))
+    shallow = [(folding, cost) for folding, cost in found if folding.simd <= MOST_SIMD]
+    return shallow or found
 
 
 def _divisors_up_to(n: int, most: int) -> list[int]:
@@ -169,7 +179,9 @@ def load_folding(path: Path, graph: Graph) -> dict[str, Folding]:
     matvecs = {layer.name: layer for layer in graph if isinstance(layer, MatVec)}
     try:
         table = json.loads(path.read_text())
-        folding = {str(k): Folding(int(v["pe"]), int(v["simd"])) for k, v in table.items()}
+        folding = {
+            k: Folding(*(_whole(v, k, key) for key in ("pe", "simd"))) for k, v in table.items()
+        }
     except OSError as error:
         raise UserError(
             "the folding file can't be read", where=str(path), found=str(error)
@@ -200,6 +212,14 @@ def load_folding(path: Path, graph: Graph) -> dict[str, Folding]:
                     expected=f"1 to {most}: the layer has {rows} outputs and {columns} inputs",
                 )
     return folding
+
+
+def _whole(entry: dict[str, Any], layer: str, key: str) -> int:
+    """`entry[key]`, which has to be an integer: 1.5 lanes are no rounding matter."""
+    value = entry[key]
+    if type(value) is not int:
+        raise TypeError(f"{layer}.{key} is {value!r}, not an integer")
+    return value
 
 
 def pipeline_has_argmax(graph: Graph) -> bool:

@@ -21,7 +21,7 @@ class InputQuantiser:
 
     `shape` is the model's input without the batch; its C values are taken in row-major order.
     The last step is a quantiser, and its levels are what is sent. Without steps the inputs are
-    themselves integers from `lo` to `hi`, and are checked to be.
+    integers from `lo` to `hi` times `scale`, a power of two, and are checked to be.
     """
 
     shape: tuple[int, ...]
@@ -29,10 +29,16 @@ class InputQuantiser:
     lo: int
     hi: int
     steps: tuple[Step, ...] = ()
+    scale: float = 1.0
 
     @property
     def is_identity(self) -> bool:
-        return not self.steps
+        return not self.steps and self.scale == 1
+
+    @property
+    def meaning(self) -> Step:
+        """From integers that are sent to the model's inputs, where nothing is quantised."""
+        return Step("mul", {"by": np.float64(self.scale)})
 
     @property
     def n_channels(self) -> int:
@@ -75,13 +81,13 @@ class InputQuantiser:
     def _levels(self, x: np.ndarray, start: int) -> np.ndarray:
         if self.steps:
             levels = self.steps[-1].levels(evaluate(self.steps[:-1], x))
-            good = ~np.isnan(levels)
+            good = ~np.isnan(levels) & np.isfinite(x)
             what, expected = "an input is not a number", "finite values"
         else:
-            levels = x
-            good = (x == np.rint(x)) & (x >= self.lo) & (x <= self.hi)
+            levels = x / self.scale
+            good = (levels == np.rint(levels)) & (levels >= self.lo) & (levels <= self.hi)
             if self.type.bipolar:
-                good &= x != 0
+                good &= levels != 0
             what = "an input is not an integer of the network's input type"
             expected = f"{self.type}: " + ("-1 or +1" if self.type.bipolar else self._range)
         if not good.all():
@@ -96,25 +102,35 @@ class InputQuantiser:
 
     @property
     def _range(self) -> str:
-        return f"integers from {self.lo} to {self.hi}"
+        times = "" if self.scale == 1 else f", times {self.scale:g}"
+        return f"integers from {self.lo} to {self.hi}{times}"
 
     def random_inputs(self, n: int, seed: int = 0) -> np.ndarray:
         """`n` seeded random inputs, float32 of shape (n, *shape), that reach every level.
 
         Half of the values are uniform over the range in which levels change and a step beyond;
-        the others lie on a grid of half steps, where rounding ties are.
+        the others lie on a grid of half steps, where rounding ties are. Where there are so many
+        levels that chance would leave the outermost out, one value in 32 is one of those.
         """
         rng = np.random.default_rng(seed)
         size = (n, self.n_channels)
         if not self.steps:
             values = np.arange(self.lo, self.hi + 1, 2 if self.type.bipolar else 1)
-            return rng.choice(values, size).astype(np.float32).reshape(n, *self.shape)
+            x = self._at_ends(rng, rng.choice(values, size), values[0], values[-1]) * self.scale
+            return x.astype(np.float32).reshape(n, *self.shape)
         low, high = self._span()
         uniform = rng.uniform(size=size) * (high - low) + low
         step = self._step(low, high)
         grid = np.rint(uniform / step) * step
         x = np.where(rng.random(size) < 0.5, uniform, grid)
+        x = self._at_ends(rng, x, low, high)
         return x.astype(np.float32).reshape(n, *self.shape)
+
+    def _at_ends(self, rng: np.random.Generator, x: np.ndarray, low, high) -> np.ndarray:
+        if self.hi - self.lo < 256:
+            return x
+        drawn = rng.random(x.shape)
+        return np.where(drawn < 1 / 64, low, np.where(drawn >= 63 / 64, high, x))
 
     def _step(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """Half the distance between two neighbouring levels, in the input's units."""
@@ -156,6 +172,7 @@ class InputQuantiser:
             "lo": self.lo,
             "hi": self.hi,
             "steps": [step.to_json() for step in self.steps],
+            "scale": self.scale,
         }
 
     @classmethod
@@ -163,4 +180,5 @@ class InputQuantiser:
         """The inverse of `to_json`; KeyError or ValueError for anything else."""
         steps = tuple(Step.from_json(step) for step in fields["steps"])
         kind, lo, hi = IntType.parse(fields["type"]), int(fields["lo"]), int(fields["hi"])
-        return cls(tuple(int(n) for n in fields["shape"]), kind, lo, hi, steps)
+        shape = tuple(int(n) for n in fields["shape"])
+        return cls(shape, kind, lo, hi, steps, float(fields.get("scale", 1.0)))

@@ -86,7 +86,8 @@ def mvu_memory(
     """Codes weights, start values and thresholds for a folding of `pe` rows and `simd` columns.
 
     Rows and columns are padded to whole folds. Padding columns see zero bits; padding rows put
-    out zero bits, whatever the type, so that they are zero lanes for whoever reads them.
+    out zero bits, whatever the type, so that they are zero lanes for whoever reads them. (Not so
+    the scores of binary weights, which know no zero; nobody reads those.)
     """
     rows, columns = matvec.weights.shape
     padded_rows, padded_columns = -(-rows // pe) * pe, -(-columns // simd) * simd

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from .blocks import Block, Stream
 
-BOX_WIDTH, BOX_HEIGHT = 198, 106
+BOX_WIDTH, BOX_HEIGHT = 198, 110
 GAP_X, GAP_Y = 92, 44
 MARGIN = 6
 LABEL_ROOM = 40

@@ -8,25 +8,22 @@ None is measured on a board.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from deploy.errors import UserError
 
 from .blocks import Block
 from .boards import Board, board_named
-from .graph import Graph, MatVec, Threshold
 from .graph_file import Imported
 from .pipeline_picture import pipeline_svg
 from .report_page import page
-from .report_stages import StageResults, commands_of, read_stages, tools_of
+from .report_rows import RESOURCES, block_rows, depth_of, layer_rows, total_of
+from .report_stages import Json, StageResults, commands_of, read_stages, tools_of
 
 SCHEMA = 1
 """Raised by one whenever a reader of report.json would misread it."""
-
-RESOURCES = ("lut", "ff", "bram36", "dsp")
 
 KINDS = {
     "accuracy": "simulated",
@@ -46,8 +43,6 @@ KINDS = {
     "blocks.cycles": "estimated",
     "finn": "estimated by FINN",
 }
-
-Json = dict[str, Any]
 
 
 def write_report(
@@ -118,14 +113,14 @@ def build_record(
         "port_cycles": n_per_port,
         "bottleneck": _bottleneck(blocks, n_per_port, predicted["interval"]),
         "resources": {
-            "estimated": _total([results.prediction["total"]]),
-            "synthesised": _total(synthesised.values()) if synthesised else None,
+            "estimated": total_of([results.prediction["total"]]),
+            "synthesised": total_of(synthesised.values()) if synthesised else None,
         },
         "logic_depth": _deepest(synthesised),
         "board_share": _board_share(results, board),
         "interface": _interface(imported, blocks, board),
-        "layers": _layers(imported.graph, blocks, results),
-        "blocks": _block_rows(blocks, results),
+        "layers": layer_rows(imported.graph, blocks, results),
+        "blocks": block_rows(blocks, results),
         "finn": results.finn,
         "training": results.training,
         "notes": [*imported.notes, *results.notes],
@@ -156,27 +151,18 @@ def _require_blocks(results: StageResults, blocks: tuple[Block, ...]) -> None:
             )
 
 
-def _total(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    rows = list(parts)
-    return {key: sum(row[key] for row in rows) for key in RESOURCES}
-
-
 def _deepest(synthesised: Json | None) -> Json | None:
     """The longest combinational path of all blocks, by levels of LUTs, and where it is."""
     if not synthesised:
         return None
     name = max(synthesised, key=lambda name: synthesised[name]["depth"])
-    return {**_depth(synthesised[name]), "block": name}
-
-
-def _depth(cells: Mapping[str, int]) -> dict[str, int]:
-    return {"luts": cells["depth"], "carry_cells": cells["chains"]}
+    return {**depth_of(synthesised[name]), "block": name}
 
 
 def _board_share(results: StageResults, board: Board) -> dict[str, float]:
     """Share of the board's cells, 0 to 1, of the synthesised figures, else of the estimated."""
     synthesised = results.synthesis
-    used = _total(synthesised.values() if synthesised else [results.prediction["total"]])
+    used = total_of(synthesised.values() if synthesised else [results.prediction["total"]])
     return {key: used[key] / getattr(board, key) for key in RESOURCES}
 
 
@@ -202,74 +188,4 @@ def _interface(imported: Imported, blocks: tuple[Block, ...], board: Board) -> J
             }
             for end, stream in ends.items()
         },
-    }
-
-
-def _layers(graph: Graph, blocks: tuple[Block, ...], results: StageResults) -> list[Json]:
-    """A row per matrix-vector layer, with the threshold that is fused into it."""
-    infos, by_name = graph.infer(), {block.name: block for block in blocks}
-    thresholds = {layer.source: layer for layer in graph if isinstance(layer, Threshold)}
-    rows = []
-    for layer in graph:
-        if not isinstance(layer, MatVec):
-            continue
-        threshold, block = thresholds.get(layer.name), by_name[layer.name]
-        ends_in = threshold.name if threshold is not None else layer.name
-        fold = results.folding[layer.name]
-        bits = {memory.file: memory.width * len(memory.words) for memory in block.memories}
-        weight_bits = bits[str(block.parameters["WEIGHT_FILE"])]
-        rows.append(
-            {
-                "name": layer.name,
-                "shape": list(layer.weights.shape),  # [outputs, inputs]
-                "weight_kind": layer.weight_kind,
-                "weight_bits": layer.weight_bits,
-                "input_type": str(infos[layer.source].type),
-                "accumulator_type": str(infos[layer.name].type),
-                "output_type": str(infos[ends_in].type),
-                "pe": fold["pe"],
-                "simd": fold["simd"],
-                "cycles": block.cycles,
-                "n_thresholds": int(threshold.thresholds.size) if threshold is not None else 0,
-                "weight_memory_bits": weight_bits,
-                "threshold_memory_bits": sum(bits.values()) - weight_bits,
-                "memory_bits": sum(bits.values()),
-                "constant_channels": results.golden["constant_channels"].get(ends_in),
-                **_resources_of(layer.name, results),
-            }
-        )
-    return rows
-
-
-def _block_rows(blocks: tuple[Block, ...], results: StageResults) -> list[Json]:
-    """A row per RTL block in stream order; then what else was estimated or synthesised."""
-    rows: list[Json] = [
-        {
-            "name": block.name,
-            "module": block.module,
-            "cycles": block.cycles,
-            "input_bits": block.source.width,
-            "output_bits": block.sink.width,
-            **_resources_of(block.name, results),
-        }
-        for block in blocks
-    ]
-    known = {block.name for block in blocks}
-    others = [*results.prediction["estimated"], *(results.synthesis or {})]
-    for name in dict.fromkeys(others):
-        if name not in known:
-            rest = dict.fromkeys(("module", "cycles", "input_bits", "output_bits"))
-            rows.append({"name": name, **rest, **_resources_of(name, results)})
-    return rows
-
-
-def _resources_of(name: str, results: StageResults) -> Json:
-    synthesised = results.synthesis.get(name) if results.synthesis else None
-    estimated = results.prediction["estimated"].get(name)
-    return {
-        "resources": {
-            "estimated": _total([estimated]) if estimated is not None else None,
-            "synthesised": _total([synthesised]) if synthesised is not None else None,
-        },
-        "logic_depth": _depth(synthesised) if synthesised is not None else None,
     }

@@ -24,21 +24,20 @@ from . import graph_file
 from .boards import Board, board_named
 from .emit import emit
 from .estimate import Resources, block_resources
-from .executors import check_software, classes_of, compared_layers, outputs_of, scores_layer
+from .executors import check_software, classes_of, outputs_of, scores_layer
 from .finn.flow import run_finn
 from .folding import choose_folding, load_folding, save_folding
-from .gates import GateResult, compare_layers
 from .golden import execute
-from .graph import ArgMax
 from .graph_file import Imported
 from .importer import import_qonnx
 from .lowering import lower
 from .progress import progress
 from .report import write_report
+from .rtl_gate import RtlGate
 from .simulator import Simulator, Stalls
-from .synthesis import synthesise
+from .synthesis import synthesise, with_transfer_end
 from .timing import predict
-from .vectors import N_GATE_INPUTS, Vectors, exported_vectors, given_vectors
+from .vectors import N_GATE_INPUTS, Vectors, exported_vectors, given_vectors, integers_of
 from .verilator import build_model, tool_versions
 
 DEFAULT_TARGET_FPS = 100_000.0
@@ -62,6 +61,7 @@ class Options:
     inputs: Path | None = None
     folding: Path | None = None
     output: str = "auto"
+    input_type: str | None = None
     seed: int = 0
     trace: bool = False
 
@@ -120,7 +120,7 @@ class Flow:
         """The inputs of the gates: the run's test set, or the user's, or random ones."""
         options = self.options
         if options.vectors is not None and options.inputs is None:
-            return exported_vectors(options.vectors)
+            return exported_vectors(options.vectors, imported.input_shape)
         return given_vectors(options.inputs, imported.quantiser, options.seed)
 
     @property
@@ -142,15 +142,17 @@ SIMULATION, SYNTHESIS, FINN, REPORT = "07_simulation", "08_synthesis", "09_finn"
 def make_graph(flow: Flow) -> None:
     """QONNX to the integer graph."""
     options = flow.options
+    # Where neither the file nor --input-type says what integers the input takes, X.npy may.
+    seen = integers_of(options.inputs) if options.inputs and not options.input_type else None
 
     def body(folder: Path) -> None:
-        imported = import_qonnx(options.model, options.output)
+        imported = import_qonnx(options.model, options.output, options.input_type, seen)
         graph_file.save(imported, folder)
 
     flow.stage(
         GRAPH,
         body,
-        config={"output": options.output},
+        config={"output": options.output, "input_type": options.input_type, "seen_type": seen},
         inputs={"model": options.model},
         tools={"onnx": version("onnx"), "qonnx": version("qonnx")},
     )
@@ -223,7 +225,7 @@ def choose(flow: Flow) -> None:
             folding = choose_folding(graph, interval, options.board.dma_bits)
         (folder / "folding.json").write_text(save_folding(folding))
         blocks = lower(graph, folding, options.board.dma_bits)
-        estimated = {block.name: block_resources(block) for block in blocks}
+        estimated = {block.name: block_resources(block) for block in with_transfer_end(blocks)}
         _write_json(
             folder / "prediction.json",
             {
@@ -261,31 +263,16 @@ def simulate(flow: Flow) -> None:
         with np.load(flow.folder(GOLDEN) / "golden.npz") as file:
             known = {key: file[key] for key in file.files}
         inputs, n_own = known["inputs"], int(known["n_own"])
-        order = [*compared_layers(graph)]
-        if isinstance(graph.output, ArgMax):
-            order.append(graph.output.name)
         flow.say("  building the simulation model")
         library = build_model(rtl, blocks, trace=flow.options.trace)
         trace = folder / "trace.fst" if flow.options.trace else None
-        gates: list[GateResult] = []
+        gate = RtlGate.of(graph, blocks, inputs)
         with Simulator(library, blocks, graph, rtl, trace, flow.options.board.dma_bits) as model:
             with progress("RTL simulation, frames") as show:
-                result = model.run(inputs, record=order, progress=show)
-            expected = execute(graph, inputs, keep=order)
-            name = "golden model = RTL (Verilator)"
-            gates.append(compare_layers(name, expected, result.layers, order))
-            stalled = inputs[:N_GATE_INPUTS]
+                result, passed = gate.check(model, progress=show)
+            stalls = Stalls(0.5, 0.5, seed=flow.options.seed + 1)
             with progress("RTL simulation under stalls, frames") as show:
-                held = model.run(
-                    stalled,
-                    record=order,
-                    stalls=Stalls(0.5, 0.5, seed=flow.options.seed + 1),
-                    check_protocol=True,
-                    progress=show,
-                )
-            expected = {name: array[: len(stalled)] for name, array in expected.items()}
-            name = "golden model = RTL under random stalls"
-            gates.append(compare_layers(name, expected, held.layers, order))
+                _, passed_stalled = gate.check(model, N_GATE_INPUTS, stalls, show)
         rtl_scores = result.layers[scores_layer(graph)]
         integers = {"oracle": known["oracle"], "golden": known["golden"], "rtl": rtl_scores}
         np.savez(
@@ -299,7 +286,7 @@ def simulate(flow: Flow) -> None:
         _write_json(
             folder / "simulation.json",
             {
-                "gates": [asdict(gate) for gate in gates],
+                "gates": [asdict(passed), asdict(passed_stalled)],
                 "interval": result.interval,
                 "latency": result.latency,
                 "cycles": result.cycles,

@@ -9,28 +9,48 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deploy.durable import digest_of, sha256_of
+from deploy.durable import sha256_of
 from deploy.store import Store
 
 from . import netlist
 from .blocks import Block
-from .emit import MODULES
+from .lone_block import ADDERS, LEAVES, LoneBlock, copies_of
 from .yosys import run_yosys, yosys_version
 
 KIND = "synthesised (not placed)"
-LEAVES = ("compressor", "product_counter", "dot_product")
-"""Modules that keep their hierarchy while LUTs are mapped, and are dissolved afterwards: ABC
-would take compressors apart, and a dot product needs mapping once, not for each PE."""
-
+NETLIST = "netlist.json"
 RESULT = "synthesised.json"
+
+SCRIPT = """\
+{reading}\
+setattr -mod -set keep_hierarchy 1 {kept}
+synth_xilinx -family {family} -flatten -noiopad -noclkbuf -run begin:fine
+setattr -mod -unset keep_hierarchy {adders}
+flatten
+synth_xilinx -family {family} -flatten -noiopad -noclkbuf -run fine:map_luts
+opt_expr -mux_undef -noclkinv
+# a LUT costs one, two under a MUXF7 two; synth_xilinx itself prices a LUT2 at 2/5 of a LUT6
+abc -luts 6:1,2,4
+clean
+xilinx_srl -fixed -minlen 3
+techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6
+xilinx_dffopt
+opt_lut_ins -tech xilinx
+setattr -mod -unset keep_hierarchy *
+flatten
+opt_merge -share_all
+clean
+blackbox =A:whitebox
+select {top}
+write_json -selected {netlist}
+"""
+"""`synth_xilinx` with a LUT mapping of our own in place of its last but one step."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +108,10 @@ def synthesise(
 
 def synthesise_block(rtl_folder: Path, block: Block, family: str, store: Store) -> Synthesised:
     """One block's figures, from the store or from Yosys."""
-    sources = closure(rtl_folder, block.module)
-    memories = {_own_name(memory.file, block): memory.text for memory in block.memories}
+    lone = LoneBlock(rtl_folder, block)
     key = {
-        "sources": {name: sha256_of(rtl_folder / name) for name in sources},
-        "memories": {name: digest_of(text) for name, text in memories.items()},
-        "script": synthesis_script(block, sources, family),
+        "files": lone.digests,
+        "script": synthesis_script(lone, family),
         "counted by": sha256_of(Path(netlist.__file__)),
         "yosys": yosys_version(),
     }
@@ -109,75 +127,21 @@ def synthesise_block(rtl_folder: Path, block: Block, family: str, store: Store) 
 
 def map_block(rtl_folder: Path, block: Block, work: Path, family: str = "xc7") -> Synthesised:
     """Maps one block in the empty folder `work`, and leaves its netlist there as `NETLIST`."""
-    sources = closure(rtl_folder, block.module)
-    for name in sources:
-        shutil.copyfile(rtl_folder / name, work / name)
-    for memory in block.memories:
-        (work / _own_name(memory.file, block)).write_text(memory.text)
-    run_yosys(synthesis_script(block, sources, family), work)
+    lone = LoneBlock(rtl_folder, block)
+    lone.copy_into(work)
+    run_yosys(synthesis_script(lone, family), work)
     mapped = netlist.Netlist.read(work / NETLIST)
     depth = mapped.depth
     return Synthesised(mapped.lut, mapped.ff, mapped.bram36, mapped.dsp, depth.luts, depth.chains)
 
 
-def closure(rtl_folder: Path, module: str) -> tuple[str, ...]:
-    """The files of a module and of all that it instantiates, in the order of `emit.MODULES`."""
-    found, ahead = set(), {module}
-    while ahead:
-        found |= ahead
-        text = "".join((rtl_folder / f"{name}.sv").read_text() for name in ahead)
-        ahead = {m for m in MODULES if re.search(rf"^\s*{m}\s+#\(", text, re.M)} - found
-    return tuple(f"{m}.sv" for m in MODULES if m in found)
-
-
-def synthesis_script(block: Block, sources: tuple[str, ...], family: str) -> str:
-    """Yosys' script: `synth_xilinx` with the LUT mapping of `MAP_LUTS` in place of its own.
-
-    Yosys' own Verilog reader is used, since it makes one module of equal instances.
-    """
-    values = {
-        name: f'"{_own_name(value, block)}"' if isinstance(value, str) else str(value)
-        for name, value in block.parameters.items()
-    }
-    leaves = " ".join(f"{leaf} $paramod*\\{leaf} $paramod*\\{leaf}\\*" for leaf in LEAVES)
+def synthesis_script(lone: LoneBlock, family: str) -> str:
+    """What Yosys runs for a block."""
     return SCRIPT.format(
-        sources=" ".join(sources),
-        parameters=" ".join(f"-set {name} {value}" for name, value in values.items()),
-        top=block.module,
-        leaves=leaves,
+        reading=lone.reading,
+        kept=copies_of(LEAVES + ADDERS),
+        adders=copies_of(ADDERS),
+        top=lone.block.module,
         family=family,
         netlist=NETLIST,
     )
-
-
-NETLIST = "netlist.json"
-
-SCRIPT = """\
-read_verilog -sv -defer {sources}
-chparam {parameters} {top}
-hierarchy -check -top {top}
-# Yosys knows ROM in logic as style "logic", Vivado as "distributed"
-setattr -set rom_style "logic" a:rom_style=distributed
-setattr -mod -set keep_hierarchy 1 {leaves}
-synth_xilinx -family {family} -flatten -noiopad -noclkbuf -run begin:map_luts
-opt_expr -mux_undef -noclkinv
-# every LUT costs one; synth_xilinx itself prices LUT2 at 2/5 of a LUT6, and makes many of them
-abc -luts 6:1
-clean
-xilinx_srl -fixed -minlen 3
-techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6
-xilinx_dffopt
-opt_lut_ins -tech xilinx
-setattr -mod -unset keep_hierarchy *
-flatten
-opt_merge -share_all
-clean
-blackbox =A:whitebox
-select {top}
-write_json -selected {netlist}
-"""
-
-
-def _own_name(file: str, block: Block) -> str:
-    """A memory file's name without the block's: equal layers of other names are found again."""
-    return "block" + file.removeprefix(block.name)

@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 from onnx import TensorProto
 from onnx.numpy_helper import from_array
+from qonnx_collections import COLLECTIONS
 from qonnx_writer import Specimen, Writer, layer_sizes, random_integers
 
 SIZES = (16, 12, 8, 5)
@@ -406,6 +407,6 @@ _BUILDERS: dict[str, Callable[..., Specimen]] = {
 }
 
 ZOO: dict[str, Callable[..., Specimen]] = {
-    name: partial(build, name) for name, build in _BUILDERS.items()
+    name: partial(build, name) for name, build in (_BUILDERS | COLLECTIONS).items()
 }
-"""Name -> builder; call it without arguments, or with `sizes=(inputs, ..., outputs)`."""
+"""Name -> builder; call it without arguments."""

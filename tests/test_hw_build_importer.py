@@ -1,6 +1,7 @@
 """The importer against an executor of QONNX that shares no code with it, and its refusals."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +17,21 @@ from qonnx_zoo import ZOO, brevitas
 
 from deploy.errors import UserError
 from hw_build.golden import execute
-from hw_build.graph import ArgMax, MatVec, Threshold
+from hw_build.graph import BIPOLAR, ArgMax, MatVec, Threshold
 from hw_build.graph_file import Imported
 from hw_build.importer import Output, import_qonnx
 from hw_build.oracle import Oracle
 
-TOO_WIDE = {"qkeras_3bit_16bit_input"}
-COMPILED = sorted(set(ZOO) - TOO_WIDE)
 CLASSES = ("ends_in_argmax", "ends_in_topk")
-FLOAT32_EXACT = [n for n in COMPILED if n not in CLASSES and ZOO[n]().float32_exact]
+FLOAT32_EXACT = [n for n in ZOO if n not in CLASSES and ZOO[n]().float32_exact]
 
 
-def imported(model: onnx.ModelProto, folder: Path, output: Output = "auto") -> Imported:
+def imported(
+    model: onnx.ModelProto, folder: Path, output: Output = "auto", *types: str | None
+) -> Imported:
     path = folder / "model.onnx"
     onnx.save(model, path)
-    return import_qonnx(path, output)
+    return import_qonnx(path, output, *types)
 
 
 def mismatches(network: Imported, model: onnx.ModelProto, x: np.ndarray) -> dict[str, int]:
@@ -48,7 +49,7 @@ def mismatches(network: Imported, model: onnx.ModelProto, x: np.ndarray) -> dict
     return counts
 
 
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize("name", ZOO)
 def test_every_layer_equals_the_oracle(name: str, tmp_path: Path) -> None:
     specimen = ZOO[name]()
     network = imported(specimen.model, tmp_path, "scores")
@@ -98,9 +99,11 @@ def test_the_class_leaves_where_it_is_exact(name: str, tmp_path: Path) -> None:
     assert scores.host_tail in (("ArgMax",), ("TopK",))
 
 
-def head(end: Callable[[Writer, str], str], scale: float = 0.5, n: int = 6) -> onnx.ModelProto:
+def head(
+    end: Callable[[Writer, str], str], scale: float = 0.5, n: int = 6, writer: Writer | None = None
+) -> onnx.ModelProto:
     """One ternary layer with what `end` writes behind it."""
-    w = Writer(50)
+    w = writer or Writer(50)
     x = w.quant("inp", scale, 3)
     weights = w.quant(w.const(random_integers(w, 2, (n, 4))), 1.0, 2, narrow=True)
     x = end(w, w.add("MatMul", x, weights))
@@ -141,10 +144,93 @@ def test_refusals_name_the_cause(name: str, tmp_path: Path) -> None:
         assert word in str(caught.value)
 
 
-def test_wide_inputs_are_refused(tmp_path: Path) -> None:
-    for name in TOO_WIDE:
-        with pytest.raises(UserError, match=r"more than 8 bits[\s\S]*Quant_0"):
-            imported(ZOO[name]().model, tmp_path)
+def test_the_host_may_send_16_bits_and_no_more(tmp_path: Path) -> None:
+    def model(bits: int, hidden: int = 8, weight: float = 1.0, n: int = 4) -> onnx.ModelProto:
+        w = Writer(49)
+        x = w.quant("inp", 2.0**-10, bits)
+        x = w.add("MatMul", x, w.quant(w.const(np.full((n, 2), weight)), 1.0, 8))
+        x = w.quant(x, 2.0, hidden)
+        x = w.add("MatMul", x, w.quant(w.const(np.eye(2)), 1.0, 2))
+        return w.model((1, n), [x], [(1, 2)])
+
+    network = imported(model(16), tmp_path)
+    assert (network.graph.input.type.bits, network.quantiser.dtype) == (16, np.int16)
+    x = network.quantiser.random_inputs(3000)
+    assert not any(mismatches(network, model(16), x).values())
+    with pytest.raises(UserError, match=r"more than 16 bits[\s\S]*Quant_0[\s\S]*at the network's"):
+        imported(model(17), tmp_path)
+    with pytest.raises(UserError, match=r"more than 8 bits[\s\S]*Quant_3"):
+        imported(model(16, hidden=9), tmp_path)
+    # 127 * 2**15 * n: 2**30 is passed with 259 inputs
+    assert imported(model(16, weight=127, n=257), tmp_path).graph.infer()["fc0"].type.bits == 31
+    with pytest.raises(UserError, match=r"sums have more than 31 bits[\s\S]*259 inputs of INT16"):
+        imported(model(16, weight=127, n=259), tmp_path)
+
+
+def open_input(w: Writer) -> onnx.ModelProto:
+    """A network whose input is neither quantised nor annotated."""
+    x = w.add("Add", "inp", w.const([1.0]))
+    weights = w.quant(w.const(random_integers(w, 2, (6, 4))), 1.0, 2, narrow=True)
+    x = w.add("MatMul", w.add("Div", x, w.const(2.0)), weights)
+    return w.model((1, 6), [w.quant(x, 1.0, 3)], [(1, 4)])
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "values"),
+    [
+        ("BIPOLAR", "BIPOLAR", [-1, 1]),
+        ("ternary", "INT2", [-1, 0, 1]),
+        ("BINARY", "UINT1", [0, 1]),
+        ("UINT8", "UINT8", range(256)),
+        ("INT16", "INT16", [-32768, 0, 5, 32767]),
+        ("FIXED<4,2>", "INT4", np.arange(-8, 8) / 4),
+    ],
+)
+def test_the_user_may_declare_the_inputs(
+    text: str, kind: str, values: list[float], tmp_path: Path
+) -> None:
+    model = open_input(Writer(48))
+    with pytest.raises(UserError, match=r"without a quantiser[\s\S]*--input-type UINT8"):
+        imported(model, tmp_path)
+    network = imported(model, tmp_path, "auto", text)
+    assert str(network.graph.input.type) == kind
+    x = np.random.default_rng(0).choice(np.asarray(values, np.float32), (500, 6))
+    for inputs in (x, network.quantiser.random_inputs(500)):
+        assert not any(mismatches(network, model, inputs).values())
+    with pytest.raises(UserError, match="is not an integer of the network's input type"):
+        network.quantiser(np.full((1, 6), 0.1))
+
+
+def test_declared_inputs_never_contradict_the_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the integer type is not[\s\S]*--input-type[\s\S]*INT17"):
+        imported(open_input(Writer(48)), tmp_path, "auto", "INT17")
+    with pytest.raises(UserError, match=r"leaves open[\s\S]*UINT8, but node Quant_1"):
+        imported(ZOO["brevitas_w2a2"]().model, tmp_path, "auto", "UINT8")
+    annotated = ZOO["int4_input"]().model
+    with pytest.raises(
+        UserError, match=r"contradicts the file[\s\S]*UINT8, and the file says INT4"
+    ):
+        imported(annotated, tmp_path, "auto", "UINT8")
+    assert imported(annotated, tmp_path, "auto", "INT4").graph.input.type.bits == 4
+
+
+def test_inputs_seen_to_be_integers_are_the_last_resort(tmp_path: Path) -> None:
+    network = imported(open_input(Writer(48)), tmp_path, "auto", None, "BIPOLAR")
+    assert network.graph.input.type == BIPOLAR
+    assert any("the file does not say" in note for note in network.notes)
+    network = imported(ZOO["int4_input"]().model, tmp_path, "auto", None, "BIPOLAR")
+    assert network.graph.input.type.bits == 4
+
+
+def test_annotations_matter_only_where_no_quantiser_follows(tmp_path: Path) -> None:
+    w = Writer(47)
+    w.annotate("inp", "INT32")
+    network = imported(head(lambda w, x: x, writer=w), tmp_path)
+    assert network.graph.input.type.bits == 3
+    w = Writer(47)
+    w.annotate("inp", "INT32")
+    with pytest.raises(UserError, match=r"not supported[\s\S]*input inp[\s\S]*INT32"):
+        imported(open_input(w), tmp_path)
 
 
 @pytest.mark.parametrize("batch", [1, 7, "N"])
@@ -206,20 +292,98 @@ def test_integer_ratios_of_activation_scales_go_into_the_weights(tmp_path: Path)
     assert not any(mismatches(network, model, network.quantiser.random_inputs(500)).values())
 
 
-def test_ties_that_the_inputs_rounding_decides_are_refused(tmp_path: Path) -> None:
-    def pixels(divisor: float) -> onnx.ModelProto:
-        w = Writer(52)
-        w.annotate("inp", "UINT8")
-        x = w.add("Mul", w.add("Div", "inp", w.const(divisor)), w.const(2.0))
-        x = w.add("Sub", x, w.const(1.0))
-        x = w.bipolar(w.add("MatMul", x, w.bipolar(w.const(random_integers(w, 1, (4, 3))))))
-        return w.model((1, 4), [x], [(1, 3)])
+def scaled_inputs(steps: list[tuple[str, object]], n: int = 12) -> onnx.ModelProto:
+    """uint8 inputs, arithmetic, a bipolar layer with a sign behind it."""
+    w = Writer(52)
+    w.annotate("inp", "UINT8")
+    x = "inp"
+    for op, value in steps:
+        x = w.add(op, x, w.const(value))
+    x = w.bipolar(w.add("MatMul", x, w.bipolar(w.const(random_integers(w, 1, (n, 6))))))
+    return w.model((1, n), [x], [(1, 6)])
 
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [("Div", 255.0), ("Mul", 2.0), ("Sub", 1.0)],
+        [("Mul", 2.0), ("Div", 255.0), ("Add", [-1.0])],
+        [("Sub", 127.5), ("Div", 127.5)],
+        [("Div", 255.0), ("Div", 3.0)],
+        [("Div", 256.0), ("Mul", 2.0), ("Sub", 1.0)],
+    ],
+)
+def test_scaled_inputs_are_sums_of_real_numbers(steps: list, tmp_path: Path) -> None:
+    """Pixels / 255 are rounded, their sums are not: a sum on a tie is decided as real numbers."""
+    model = scaled_inputs(steps)
+    network = imported(model, tmp_path)
+    rng = np.random.default_rng(1)
+    # Few levels and mirrored halves: many sums are on the tie.
+    x = rng.choice([0, 51, 85, 102, 127, 128, 153, 170, 204, 255], (4000, 12))
+    x[:2000, 6:] = 255 - x[:2000, :6]
+    assert not any(mismatches(network, model, x).values())
+    weights, level = network.graph["fc0"].weights, network.graph["fc0_act"]
+    scale, shift = Fraction(1), Fraction(0)
+    for op, value in steps:
+        number = Fraction(float(np.float32(np.ravel(value)[0])))
+        if op in ("Mul", "Div"):
+            factor = number if op == "Mul" else 1 / number
+            scale, shift = scale * factor, shift * factor
+        else:
+            shift += number if op == "Add" else -number
+    for c, row in enumerate(weights.tolist()):
+        zero = -shift * sum(row) / scale  # the accumulator that stands for 0
+        assert level.thresholds[c, 0] == np.ceil(zero)
+    sums = network.quantiser(x).astype(int) @ weights.T
+    assert (sums == level.thresholds[:, 0]).sum() > 50
+
+
+def test_per_input_scales_are_not_one_number(tmp_path: Path) -> None:
+    model = scaled_inputs([("Div", np.linspace(1, 2, 12, dtype=np.float32))])
+    with pytest.raises(UserError, match="a scale per channel"):
+        imported(model, tmp_path)
+
+
+def test_ties_that_the_inputs_rounding_decides_are_refused(tmp_path: Path) -> None:
+    """Factors of so many digits that no single rounding makes the product."""
+    steps = [("Sub", 127.5), ("Mul", 0.1), ("Mul", 0.3), ("Mul", 0.7)]
     with pytest.raises(UserError, match=r"rounding tie that only float rounding decides[\s\S]*fc0"):
-        imported(pixels(255.0), tmp_path)
-    network = imported(pixels(256.0), tmp_path)
-    x = network.quantiser.random_inputs(2000)
-    assert not any(mismatches(network, pixels(256.0), x).values())
+        imported(scaled_inputs(steps), tmp_path)
+
+
+def test_weights_without_their_quantiser(tmp_path: Path) -> None:
+    """Floats are quantised where they are exactly small integers times one float32 number."""
+
+    def model(values: np.ndarray) -> onnx.ModelProto:
+        w = Writer(55)
+        x = w.add("MatMul", w.quant("inp", 0.25, 3), w.const(values))
+        return w.model((1, values.shape[0]), [x], [(1, values.shape[1])])
+
+    rng = np.random.default_rng(3)
+    integers = rng.integers(-9, 10, (8, 5))
+    integers[:, 4] = 0
+    for scale in (1.0, 0.375, np.float32(0.3), 2.0 ** -rng.integers(0, 5, 5)):
+        short = np.float32(np.float16(scale))
+        network = imported(model(integers * short), tmp_path)
+        meaning = network.graph.meanings["fc0"]
+        assert (network.graph["fc0"].weights.T * meaning.scale == integers * short * 0.25).all()
+    for values in (rng.normal(size=(8, 5)), integers * np.float32(0.3) + 1e-7):
+        with pytest.raises(UserError, match="fc weights are float"):
+            imported(model(np.float32(values)), tmp_path)
+
+
+def test_scores_leave_where_the_class_would_not_be_exact(tmp_path: Path) -> None:
+    def biased(w: Writer, x: str) -> str:
+        x = w.add("Add", x, w.const([0.1, 0.2, 0.3, 0.4]))
+        w.add("TopK", x, w.const([1], np.int64), axis=1, outputs=2)
+        return f"{w.nodes[-1].name}_out1"
+
+    model = head(biased)
+    network = imported(model, tmp_path)
+    assert network.host_tail == ("TopK",)
+    assert any("the host takes the arg max: a to per channel" in n for n in network.notes)
+    with pytest.raises(UserError, match="cannot be taken exactly"):
+        imported(model, tmp_path, "class")
 
 
 def test_falling_channels_negate_their_rows(tmp_path: Path) -> None:

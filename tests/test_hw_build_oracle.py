@@ -19,8 +19,8 @@ from qonnx_writer import Writer
 from qonnx_zoo import ZOO
 
 from deploy.errors import UserError
-from hw_build.oracle import executor as oracle_module
 from hw_build.oracle import Oracle
+from hw_build.oracle import executor as oracle_module
 from hw_build.oracle.product import exact_product, integer_form
 
 EXACT = [name for name, build in ZOO.items() if build().float32_exact]
@@ -88,10 +88,43 @@ def test_networks_with_arbitrary_scales_have_exact_products(name):
 
 
 def test_products_of_unquantised_operands_are_named():
-    specimen = ZOO["uint8_pixels"]()
-    oracle = Oracle(specimen.model)
-    oracle.run(specimen.inputs(8))
-    assert oracle.inexact == {"MatMul_4"}
+    w = Writer(5)
+    x = w.add("Div", "inp", w.const([3.0, 7.0, 255.0]))
+    out = w.add("MatMul", x, w.const(np.ones((3, 2))))
+    oracle = Oracle(w.model((1, 3), [out], [(1, 2)]))
+    oracle.run(np.arange(12).reshape(4, 3))
+    assert oracle.inexact == {"MatMul_1"}
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_arithmetic_before_a_product_is_that_of_real_numbers(moved):
+    """(2 (x / 255) - 1 less 0.25) / 3, summed and rounded once; elementwise it stays float64."""
+    rng = np.random.default_rng(2)
+    w = Writer()
+    x = w.add("Sub", w.add("Mul", w.const(2.0), w.add("Div", "inp", w.const(255.0))), w.const(1.0))
+    if moved:
+        x = w.add("Reshape", w.add("Neg", x), w.const([1, 6], np.int64))
+    x = w.add("Div", w.add("Sub", w.const([0.25] * 6), x), w.const(3.0))
+    weights = rng.integers(-3, 4, (6, 4)) * np.float64(np.float32(0.3))
+    out = w.add("MatMul", x, w.const(weights))
+    model = w.model((1, 2, 3) if moved else (1, 6), [out], [(1, 4)])
+    pixels = rng.integers(0, 256, (50, 2, 3) if moved else (50, 6))
+    oracle = Oracle(model)
+    result = oracle.run(pixels, [x])
+    sign = 1 if moved else -1
+    real = [
+        [(Fraction(1, 4) + sign * (Fraction(2 * int(p), 255) - 1)) / 3 for p in row]
+        for row in pixels.reshape(50, 6).tolist()
+    ]
+    columns = [[Fraction(v) for v in column] for column in weights.T.tolist()]
+    expected = [
+        [float(sum(a * b for a, b in zip(row, column, strict=True))) for column in columns]
+        for row in real
+    ]
+    np.testing.assert_array_equal(result[out], expected)
+    assert oracle.inexact == set()
+    stepwise = pixels.reshape(50, 6) / 255.0 * 2.0 - 1.0
+    np.testing.assert_array_equal(result[x], (0.25 + sign * stepwise) / 3.0)
 
 
 def test_a_network_by_hand():

@@ -149,6 +149,8 @@ Simulation* sim_open(const char* memory_folder, const char* trace_file) {
 }
 
 void sim_close(Simulation* s) {
+    // The thread's context is that of the model opened last, which may be gone by now.
+    Verilated::threadContextp(s->context.get());
     s->top->final();
 #ifdef TRACE
     if (s->trace) s->trace->close();

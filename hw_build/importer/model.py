@@ -1,8 +1,8 @@
 """QONNX straight to the exact integer graph, without streamlining.
 
 The nodes are walked once, in their order. A tensor of data is a layer's integers and the chain of
-elementwise float64 steps after them (`importer_values.Signal`); a layer that needs integers turns
-the chain up to its last quantiser into thresholds (`importer_network`), the first one into the
+elementwise float64 steps after them (`values.Signal`); a layer that needs integers turns
+the chain up to its last quantiser into thresholds (`network`), the first one into the
 host's input quantiser. What can't be shown to be exact is refused with the node's name.
 """
 
@@ -18,13 +18,13 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from deploy.errors import NarrowgaugeError, UserError
-from hw_build.graph import BIPOLAR, IntType
 from hw_build.graph_file import Imported
 from hw_build.importer.constants import CONSTANT_OPERATORS, fold, widened
+from hw_build.importer.datatypes import parse_datatype
 from hw_build.importer.network import Network
 from hw_build.importer.operators import KNOWN, OPERATORS
 from hw_build.importer.output import finish
-from hw_build.importer.values import MAX_BITS, Constant, Node, Signal, Value
+from hw_build.importer.values import MAX_INPUT_BITS, Constant, Node, Signal, Value
 from hw_build.input_quantiser import InputQuantiser
 
 Output = Literal["scores", "class", "auto"]
@@ -34,21 +34,29 @@ QUANTISER_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.
 QUANTISERS = ("Quant", "IntQuant", "BipolarQuant")
 
 
-def import_qonnx(path: Path, output: Output = "auto") -> Imported:
+def import_qonnx(
+    path: Path,
+    output: Output = "auto",
+    input_type: str | None = None,
+    seen_type: str | None = None,
+) -> Imported:
     """The integer network that a QONNX file describes.
 
     Args:
         path: the file.
         output: what leaves the accelerator. "scores": the last layer's integers; "class": their
             arg max, where that is exact; "auto": the class where the file itself ends in an arg
-            max or a top 1, otherwise the scores.
+            max or a top 1 and that is exact, otherwise the scores.
+        input_type: the integers that the model's input takes ("UINT8", "BIPOLAR", "FIXED<16,6>"),
+            where the file neither quantises nor annotates it.
+        seen_type: the same as a last resort: what the user's inputs were seen to be.
 
     Raises:
         UserError: the file can't be read, or holds what has no exact integer form; the message
             names the node.
     """
     model = read_model(Path(path))
-    walk = _Walk(model.graph, str(path))
+    walk = _Walk(model.graph, str(path), input_type, seen_type)
     value = walk.run()
     return finish(value, walk.network, output)
 
@@ -88,8 +96,11 @@ def _not_onnx(path: Path, found: str) -> UserError:
 class _Walk:
     """One pass over the nodes that the output depends on."""
 
-    def __init__(self, graph: onnx.GraphProto, file: str) -> None:
+    def __init__(
+        self, graph: onnx.GraphProto, file: str, input_type: str | None, seen_type: str | None
+    ) -> None:
         self.graph, self.file = graph, file
+        self.input_type, self.seen_type = input_type, seen_type
         self.values: dict[str, Value] = {}
         self.readers: dict[str, str] = {}
         if len(graph.output) != 1:
@@ -119,6 +130,15 @@ class _Walk:
                 ) from error
         if self.output not in self.values:
             raise self._refuse("no node makes the network's output", self.output)
+        quantiser = self.network.quantiser
+        if self.input_type is not None and quantiser is not None and quantiser.steps:
+            raise UserError(
+                "--input-type is for inputs that the file leaves open",
+                where=self.file,
+                found=f"{self.input_type}, but node {quantiser.steps[-1].node} quantises the input "
+                f"to {quantiser.type}",
+                fix="leave --input-type out",
+            )
         return self.values[self.output]
 
     def _visit(self, proto: onnx.NodeProto, name: str) -> None:
@@ -194,10 +214,35 @@ class _Walk:
             )
         self.values[name] = Signal("", shape, name)
         network = Network(shape, name)
-        if name in annotations and annotations[name] != "FLOAT32":
-            kind, lo, hi = self._datatype(name, annotations[name], MAX_BITS)
-            network.integer_input = InputQuantiser(shape, kind, lo, hi)
+        self._declare_input(network, shape, annotations.get(name, "FLOAT32"))
         return network
+
+    def _declare_input(self, network: Network, shape: tuple[int, ...], annotated: str) -> None:
+        """The integers that the input takes, by the file's annotation or the user's option."""
+        declared = None
+        if self.input_type is not None:
+            declared = parse_datatype(self.input_type, MAX_INPUT_BITS, "--input-type")
+        found = declared
+        if annotated != "FLOAT32":
+            where = f"input {network.input_name} of {self.file}"
+            try:
+                found = parse_datatype(annotated, MAX_INPUT_BITS, where)
+            except UserError as error:  # of no matter where a quantiser follows
+                network.input_refusal = error
+                found = None
+        if declared is not None and found != declared:
+            raise UserError(
+                "--input-type contradicts the file",
+                where=f"input {network.input_name} of {self.file}",
+                found=f"{self.input_type}, and the file says {annotated}",
+                fix="leave --input-type out",
+            )
+        if found is None and network.input_refusal is None and self.seen_type is not None:
+            found = parse_datatype(self.seen_type, MAX_INPUT_BITS, "the inputs")
+            network.seen_type = self.seen_type
+        if found is not None:
+            kind, lo, hi, scale = found
+            network.integer_input = InputQuantiser(shape, kind, lo, hi, scale=scale)
 
     def _initialiser(self, tensor: onnx.TensorProto, datatype: str | None) -> Constant:
         try:
@@ -207,31 +252,12 @@ class _Walk:
         if datatype in (None, "FLOAT32") or (value != np.rint(value)).any():
             return Constant(value)
         try:  # weights that another tool has quantised already
-            _, lo, hi = self._datatype(tensor.name, datatype, 32)
+            _, lo, hi, scale = parse_datatype(datatype, 32, f"tensor {tensor.name}")
         except UserError:
             return Constant(value)
-        if value.size and lo <= value.min() and value.max() <= hi:
+        if value.size and scale == 1 and lo <= value.min() and value.max() <= hi:
             return Constant(value, value.astype(np.int64), np.ones(value.shape))
         return Constant(value)
-
-    def _datatype(self, tensor: str, text: str, max_bits: int) -> tuple[IntType, int, int]:
-        """A FINN datatype with its range."""
-        named = {"BIPOLAR": BIPOLAR, "BINARY": IntType(1, False), "TERNARY": IntType(2, True)}
-        digits = text.removeprefix("U").removeprefix("INT")
-        if text in named:
-            kind = named[text]
-        elif text.startswith(("INT", "UINT")) and digits.isdigit() and 1 <= int(digits) <= 32:
-            kind = IntType(int(digits), text.startswith("INT"))
-        else:
-            kind = None
-        if kind is None or kind.bits > max_bits:
-            raise UserError(
-                "the annotated integer type is not supported",
-                where=f"tensor {tensor} of {self.file}",
-                found=text,
-                expected=f"BIPOLAR, TERNARY, BINARY, or INT1, UINT1 and so on to {max_bits} bits",
-            )
-        return kind, -1 if text == "TERNARY" else kind.lo, kind.hi
 
     def _refuse(self, what: str, found: str) -> UserError:
         return UserError(what, where=self.file, found=found)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 
 import numpy as np
 
 from deploy.errors import UserError
 from hw_build.graph import Graph, Input, Layer, MatVec, Meaning, TensorInfo, Threshold
-from hw_build.importer.affine import Affine, collapse
+from hw_build.importer.affine import Affine, collapse, product
+from hw_build.importer.levels import dequantisation, fits, grid, quantised_again, widest
+from hw_build.importer.products import affine_of, divides_once, is_followed
 from hw_build.importer.thresholds import Staircase, find_staircase
-from hw_build.importer.values import MAX_BITS, Constant, Node, Signal
+from hw_build.importer.values import (
+    MAX_BITS,
+    MAX_INPUT_BITS,
+    MAX_SUM_BITS,
+    Constant,
+    Node,
+    Signal,
+)
 from hw_build.importer.weights import (
     common_scale,
     integer_matrix,
+    on_a_grid,
     require_vector,
     scale_per_output,
 )
@@ -29,13 +38,17 @@ SLACK = 2.0**-47
 class Network:
     """The layers so far, the ranges proven for them, and what their integers mean.
 
-    `integer_input` is the quantiser of integer inputs that the file annotates, None where the
-    inputs are real numbers. `quantisers` maps layers to the step that made their integers.
+    `integer_input` is the quantiser of integer inputs that the file annotates or the user
+    declares, None where the inputs are real numbers; `input_refusal` says what is wrong with an
+    annotation that can't be used, `seen_type` that the user's inputs were all there was to go by.
+    `quantisers` maps layers to the step that made their integers.
     """
 
     input_shape: tuple[int, ...]
     input_name: str
     integer_input: InputQuantiser | None = None
+    input_refusal: UserError | None = None
+    seen_type: str = ""
     quantiser: InputQuantiser | None = None
     layers: list[Layer] = field(default_factory=list)
     infos: dict[str, TensorInfo] = field(default_factory=dict)
@@ -48,17 +61,18 @@ class Network:
 
     def mean(self, name: str, tensor: str, affine: Affine) -> None:
         """Records what a layer's integers stand for in a QONNX tensor."""
-        offset = affine.total_offset
-        self.meanings[name] = Meaning(tensor, np.asarray(affine.scale), np.asarray(offset))
+        scale, offset = np.asarray(affine.slope), np.asarray(affine.total_offset)
+        self.meanings[name] = Meaning(tensor, scale, offset)
 
     def dense(self, signal: Signal, weights: Constant, node: Node) -> Signal:
         """A fully connected layer: `weights` of shape (inputs, outputs), without its bias.
 
         Its accumulators stand for scale * (accumulator + shift) + offset, the first step of the
-        signal that it returns.
+        signal that it returns; a division follows where no float scale is exact (pixels / 255).
         """
         require_vector(signal, weights, node)
         source, tail = self.integers(signal, node)
+        weights = on_a_grid(weights)
         if weights.integers is None or weights.scale is None:
             raise node.refuse(
                 "fc weights are float",
@@ -67,28 +81,35 @@ class Network:
                 fix="quantise them with Quant or BipolarQuant (Brevitas: QuantLinear)",
             )
         levels, steps = self._levels(source, tail)
-        meaning = _affine(steps, node)
+        meaning = affine_of(steps, node)
         ratios, common = common_scale(meaning.scale, len(weights.integers), node)
         weight_scale = scale_per_output(weights.scale, node)
         matrix = integer_matrix(weights.integers * ratios[:, None], bool(ratios.max() > 1), node)
         name = f"fc{sum(isinstance(layer, MatVec) for layer in self.layers)}"
+        self._require_sums_fit(matrix, source, node)
         self.append(MatVec(name, source, matrix))
 
-        scale = common * weight_scale
+        scale, exact = product(np.float64(common), weight_scale)
         shift = matrix @ np.broadcast_to(meaning.shift, len(ratios))
         offset = (matrix @ np.broadcast_to(meaning.offset / ratios, len(ratios))) * weight_scale
-        exact = not np.any(offset) and meaning.equals_on(levels, steps)
-        products = zip(np.atleast_1d(weight_scale), np.atleast_1d(scale), strict=True)
-        exact &= all(Fraction(common) * Fraction(w) == Fraction(s) for w, s in products)
+        exact &= not np.any(offset)
+        exact &= (meaning.exact and is_followed(tail)) or meaning.equals_on(levels, steps)
+        divisor = meaning.divisor
+        if divisor != 1 and not (exact and divides_once(self.infos[name], shift, scale)):
+            scale, divisor, exact = scale / divisor, np.float64(1), False
         parameters = {"scale": scale, "shift": shift, "offset": offset, "slack": np.float64(0)}
         if not exact:
             info = self.infos[source]
             largest = np.maximum(abs(info.lo + meaning.shift), abs(info.hi + meaning.shift))
-            largest = largest + abs(meaning.offset / meaning.scale)
+            largest = largest + abs(meaning.offset / meaning.slope)
             parameters["slack"] = (abs(matrix) @ largest) * abs(scale) * SLACK
         parameters = {key: collapse(value) for key, value in parameters.items()}
-        step = Step("affine", parameters, node.name, node.op, node.outputs[0])
-        return Signal(name, (*signal.shape[:-1], len(matrix)), node.outputs[0], (step,))
+        made = node.outputs[0]
+        after = (node.name, node.op)
+        made_by = [Step("affine", parameters, *after, made if divisor == 1 else "")]
+        if divisor != 1:
+            made_by.append(Step("div", {"by": divisor}, *after, made))
+        return Signal(name, (*signal.shape[:-1], len(matrix)), made, tuple(made_by))
 
     def integers(self, signal: Signal, node: Node) -> tuple[str, tuple[Step, ...]]:
         """Makes the layer whose integers `signal` consists of, for `node` to read.
@@ -100,17 +121,21 @@ class Network:
         if index is None:
             if signal.source or self.integer_input is None:
                 raise self._unquantised(signal, node)
-            self.quantiser = self.integer_input
-            self.append(Input("input", (signal.n_channels,), self.quantiser.type))
-            self.mean("input", self.input_name, Affine.identity())
-            return "input", signal.steps
+            sent = self.quantiser = self.integer_input
+            if self.seen_type:
+                text = f"input: {self.seen_type}, as its values are; the file does not say"
+                self.notes.append(text)
+            self.append(Input("input", (signal.n_channels,), sent.type))
+            self.mean("input", self.input_name, Affine.identity().then(sent.meaning))
+            return "input", signal.steps if sent.scale == 1 else (sent.meaning, *signal.steps)
         head, tail = signal.steps[: index + 1], signal.steps[index + 1 :]
         last = head[-1]
-        if not fits(last):
+        most = widest(signal)
+        if not fits(last, most):
             raise node.refuse(
-                f"its activations have more than {MAX_BITS} bits",
+                f"its activations have more than {most} bits",
                 found=f"levels {last.low} to {last.high} from node {last.node}",
-                expected=f"1 to {MAX_BITS} bits",
+                expected=f"1 to {MAX_BITS} bits, 1 to {MAX_INPUT_BITS} at the network's input",
                 fix="quantise the activations to fewer bits",
             )
         if signal.source:
@@ -122,6 +147,20 @@ class Network:
         self.quantisers[name] = last
         self.mean(name, last.tensor, Affine.of_quantiser(last))
         return name, tail
+
+    def _require_sums_fit(self, matrix: np.ndarray, source: str, node: Node) -> None:
+        x = self.infos[source]
+        positive, negative = np.maximum(matrix, 0), np.minimum(matrix, 0)
+        lo, hi = positive @ x.lo + negative @ x.hi, positive @ x.hi + negative @ x.lo
+        limit = 2 ** (MAX_SUM_BITS - 1)
+        if lo.min() < -limit or hi.max() >= limit:
+            raise node.refuse(
+                f"its sums have more than {MAX_SUM_BITS} bits",
+                found=f"sums from {lo.min()} to {hi.max()}: {matrix.shape[1]} inputs of {x.type}, "
+                f"weights of {MatVec('', source, matrix).weight_bits} bits",
+                expected=f"{-limit} to {limit - 1}",
+                fix="quantise the inputs or the weights to fewer bits",
+            )
 
     def append(self, layer: Layer) -> None:
         """Adds a layer and proves its ranges."""
@@ -137,13 +176,16 @@ class Network:
         return grid(last), (*dequantisation(last), *tail)
 
     def _unquantised(self, signal: Signal, node: Node) -> UserError:
+        if not signal.source and self.input_refusal is not None:
+            return self.input_refusal
         if not signal.source:
             return node.refuse(
                 "the network's input reaches it without a quantiser",
                 found=f"real numbers from input {self.input_name}",
                 expected="integers",
-                fix="put a quantiser first (Brevitas: QuantIdentity), or annotate the input's "
-                "integer type (quantization_annotation finn_datatype, such as UINT8)",
+                fix="put a quantiser first (Brevitas: QuantIdentity), or say which integers the "
+                "input takes: --input-type UINT8 (or BIPOLAR, INT4, TERNARY, FIXED<16,6> ...), "
+                "or the same as a quantization_annotation finn_datatype in the file",
             )
         return node.refuse(
             "its activations are float: no quantiser since the layer before",
@@ -203,59 +245,6 @@ class Network:
         if constant:
             text += f", {constant} are constant"
         self.notes.append(text)
-
-
-def grid(quantiser: Step) -> np.ndarray:
-    """All levels of a quantiser step, ascending."""
-    return np.arange(quantiser.low, quantiser.high + 1, quantiser.stride)
-
-
-def fits(quantiser: Step) -> bool:
-    """Whether the levels fit MAX_BITS."""
-    low, high = quantiser.low, quantiser.high
-    return low >= -(2 ** (MAX_BITS - 1)) and high < 2 ** (MAX_BITS - (low < 0))
-
-
-def quantised_again(signal: Signal) -> Signal:
-    """Relu and the like behind a quantiser become part of it, where values stay on its grid.
-
-    The quantiser, repeated after them, then changes no value, and its levels are the integers.
-    """
-    index = signal.last_quantiser
-    if index is None or not fits(signal.steps[index]):
-        return signal
-    last, tail = signal.steps[index], signal.steps[index + 1 :]
-    bends = [i for i, step in enumerate(tail) if step.op in ("clip", "leaky", "abs")]
-    if not bends or not tail[bends[-1]].tensor:
-        return signal
-    inner, rest = tail[: bends[-1] + 1], tail[bends[-1] + 1 :]
-    again = replace(last, tensor=inner[-1].tensor)
-    values = evaluate((*dequantisation(last), *inner), grid(last)[:, None].astype(np.float64))
-    if not (values == again(values)).all():
-        return signal
-    return replace(signal, steps=(*signal.steps[: index + 1], *inner, again, *rest))
-
-
-def dequantisation(quantiser: Step) -> tuple[Step, ...]:
-    """From a quantiser's levels to its output, by QONNX's own formula."""
-    p = quantiser.parameters
-    scaled = Step("mul", {"by": p["scale"]})
-    return (Step("sub", {"less": p["zero_point"]}), scaled) if "zero_point" in p else (scaled,)
-
-
-def _affine(steps: tuple[Step, ...], node: Node) -> Affine:
-    meaning = Affine.identity()
-    for step in steps:
-        after = meaning.then(step)
-        if after is None:
-            raise node.refuse(
-                "an activation between the quantiser and this layer leaves the integer grid",
-                found=f"{step.op} of node {step.node}",
-                expected="scales and offsets only",
-                fix="quantise after the activation, not before it",
-            )
-        meaning = after
-    return meaning.collapsed()
 
 
 def _require_clear(found: Staircase, head: tuple[Step, ...], info: TensorInfo, where: str) -> None:

@@ -10,7 +10,8 @@ from deploy.errors import UserError
 from hw_build.graph import ArgMax
 from hw_build.graph_file import Imported
 from hw_build.importer.affine import Affine
-from hw_build.importer.network import Network, dequantisation, fits, quantised_again
+from hw_build.importer.levels import dequantisation, fits, quantised_again
+from hw_build.importer.network import Network
 from hw_build.importer.thresholds import TABLE_LIMIT
 from hw_build.importer.values import Constant, Node, Signal, Tail, Value
 from hw_build.scalar import Step, evaluate
@@ -47,11 +48,16 @@ def finish(value: Value, network: Network, output: str) -> Imported:
     meaning, tensor, rest = _affine_part(first, steps)
     network.mean(name, tensor, meaning)
     operators = _operators(rest) + (tail.operators if tail else ())
-    asked = output == "auto" and tail is not None and tail.is_class
-    if output == "class" or asked:
-        _require_exact_class(name, steps, tail.operators if tail else (), network)
-        network.append(ArgMax("class", name))
-        operators = ()
+    if output == "class" or (output == "auto" and tail is not None and tail.is_class):
+        try:
+            _require_exact_class(name, steps, tail.operators if tail else (), network)
+        except UserError as error:
+            if output == "class":
+                raise
+            network.notes.append(f"scores leave, and the host takes the arg max: {error.found}")
+        else:
+            network.append(ArgMax("class", name))
+            operators = ()
     notes = tuple(network.notes)
     return Imported(network.graph(), network.quantiser, network.input_shape, operators, notes)
 

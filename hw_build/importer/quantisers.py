@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from hw_build.importer.affine import Affine
-from hw_build.importer.network import Network, fits, grid
+from hw_build.importer.levels import fits, grid
+from hw_build.importer.network import Network
 from hw_build.importer.thresholds import TABLE_LIMIT
 from hw_build.importer.values import Constant, Node, Signal, Value
 from hw_build.scalar import ROUNDINGS, Step, evaluate
@@ -112,7 +113,10 @@ def _without_repetition(node: Node, network: Network, x: Signal, longer: Signal)
         values = evaluate(x.steps[index + 1 :], scaled)
         if (values == longer.steps[-1](values)).all():
             network.notes.append(f"{node.where} changes no value and is left out")
-            return replace(x, tensor=longer.tensor)
+            if not x.steps[index + 1 :]:
+                return replace(x, tensor=longer.tensor)
+            # What stands before it is rounded to floats here, if to no others.
+            return node.extended(x, ("mul", {"by": 1.0}))
     return longer
 
 

@@ -12,7 +12,13 @@ from deploy.errors import UserError
 from hw_build.scalar import Step
 
 MAX_BITS = 8
-"""The widest weights and activations that the hardware takes."""
+"""The widest weights and hidden activations that the hardware takes."""
+
+MAX_INPUT_BITS = 16
+"""The widest integers that the hardware takes from the host."""
+
+MAX_SUM_BITS = 31
+"""The widest accumulators: one bit below the widest type, for the distance to a threshold."""
 
 
 @dataclass(frozen=True, eq=False)

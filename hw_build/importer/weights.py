@@ -38,6 +38,49 @@ def common_scale(scale: np.ndarray, n_channels: int, node: Node) -> tuple[np.nda
     return np.array([int(exact[value] * parts) for value in scale.tolist()]), common
 
 
+def on_a_grid(weights: Constant) -> Constant:
+    """Weights (inputs, outputs) that lost their quantiser, as integers times a scale again.
+
+    Tools that fold constants leave floats behind. Those that are exactly integers of at most 8
+    bits times one number, of the whole matrix or of its columns, are quantised all the same;
+    others come back as they were.
+    """
+    values = weights.value.astype(np.float64)
+    if weights.integers is not None or values.ndim != 2 or not np.isfinite(values).all():
+        return weights
+    for columns in (values.reshape(-1, 1), values):
+        scale = _greatest_unit(columns)
+        if scale is not None:
+            scale = np.broadcast_to(scale, values.shape)
+            return Constant(values, np.rint(values / scale).astype(np.int64), scale)
+    return weights
+
+
+def _greatest_unit(columns: np.ndarray) -> np.ndarray | None:
+    """Per column the greatest number of which all entries are multiples, -128 to 127 times it."""
+    magnitudes = np.where(columns == 0, np.inf, np.abs(columns)).min(axis=0)
+    magnitudes = np.where(np.isinf(magnitudes), 1.0, magnitudes)  # a column of zeros
+    low, high = -(2 ** (MAX_BITS - 1)), 2 ** (MAX_BITS - 1) - 1
+    units, found = magnitudes.copy(), np.zeros(len(magnitudes), bool)
+    for part in range(1, high + 1):
+        unit = magnitudes / part
+        integers = np.rint(columns / unit)
+        fits = ((integers >= low) & (integers <= high)).all(axis=0)
+        if not (fits & ~found).any():
+            if not fits.any():
+                break  # a smaller unit makes larger integers
+            continue
+        exact = fits & (integers * unit == columns).all(axis=0) & _few_bits(unit)
+        units = np.where(exact & ~found, unit, units)
+        found |= exact
+    return units if found.all() else None
+
+
+def _few_bits(numbers: np.ndarray) -> np.ndarray:
+    """Which float64 numbers are float32 ones: 8 bits times such a one never round."""
+    return numbers.astype(np.float32) == numbers
+
+
 def scale_per_output(scale: np.ndarray, node: Node) -> np.ndarray:
     """The scale of weights (inputs, outputs) as float64 of shape () or (outputs,)."""
     if not (scale == scale[:1]).all():

@@ -20,7 +20,11 @@ def _product(call: Call, a: np.ndarray, b: np.ndarray, b_batched: bool) -> np.nd
         if "b" not in call.derived:
             call.derived["b"] = integer_form(b)
         right = call.derived["b"]
-    exact = None if right is None else exact_product(a, right)
+    exact = None
+    if right is not None and call.chain is not None:
+        exact = call.chain.product(right)
+    if right is not None and exact is None:
+        exact = exact_product(a, right)
     call.inexact = exact is None
     return a @ b if exact is None else exact
 
@@ -91,6 +95,13 @@ def leaky_relu(call: Call, inputs: Arrays) -> np.ndarray:
     return np.where(x >= 0, x, call.attribute("alpha", 0.01) * x)
 
 
+def prelu(call: Call, inputs: Arrays) -> np.ndarray:
+    """x where x >= 0, slope * x elsewhere."""
+    call.check_broadcast(inputs)
+    x, slope = inputs
+    return np.where(x >= 0, x, slope * x)
+
+
 def hard_sigmoid(call: Call, inputs: Arrays) -> np.ndarray:
     """max(0, min(1, alpha * x + beta))."""
     return np.clip(call.attribute("alpha", 0.2) * inputs[0] + call.attribute("beta", 0.5), 0.0, 1.0)
@@ -112,6 +123,15 @@ def softmax(call: Call, inputs: Arrays) -> np.ndarray:
     axes = axis if call.opset >= 13 else tuple(range(axis, x.ndim))
     powers = np.exp(x - x.max(axis=axes, keepdims=True))
     return powers / powers.sum(axis=axes, keepdims=True)
+
+
+def log_softmax(call: Call, inputs: Arrays) -> np.ndarray:
+    """x less its maximum, less the log of the sum of exp of that, over the axes of softmax."""
+    (x,) = inputs
+    axis = call.axis(call.attribute("axis", 1 if call.opset < 13 else -1), x.ndim)
+    axes = axis if call.opset >= 13 else tuple(range(axis, x.ndim))
+    below = x - x.max(axis=axes, keepdims=True)
+    return below - np.log(np.exp(below).sum(axis=axes, keepdims=True))
 
 
 def cast(call: Call, inputs: Arrays) -> np.ndarray:
@@ -141,10 +161,13 @@ ARITHMETIC: dict[str, Operator] = {
     "Gemm": gemm,
     "HardSigmoid": hard_sigmoid,
     "LeakyRelu": leaky_relu,
+    "LogSoftmax": log_softmax,
     "MatMul": matmul,
     "Mul": elementwise(np.multiply),
     "Neg": elementwise(np.negative),
+    "PRelu": prelu,
     "Pow": elementwise(np.power),
+    "Reciprocal": elementwise(lambda x: 1.0 / x),
     "Relu": elementwise(lambda x: np.maximum(x, 0)),
     "Sigmoid": elementwise(_sigmoid),
     "Softmax": softmax,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deploy.errors import UserError
+from hw_build.oracle.chain import Chain
 
 
 @dataclass
@@ -16,7 +17,8 @@ class Call:
 
     `batched` says per input whether its axis 0 is the frames, of which there are `frames`.
     `file_batch` is the batch size that the file was written with (1 where it is a symbol).
-    `derived` lives as long as the node: what was derived from its constant operands.
+    `derived` lives as long as the node: what was derived from its constant operands. `chain` is
+    the first input's, where arithmetic on real numbers made it.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Call:
     frames: int
     file_batch: int
     derived: dict = field(default_factory=dict)
+    chain: Chain | None = None
     inexact: bool = False
 
     def attribute(self, name: str, default: object = None) -> object:

@@ -18,7 +18,8 @@ from google.protobuf.message import DecodeError
 from onnx.helper import get_attribute_value
 
 from deploy.errors import UserError
-from hw_build.oracle.call import Call, label
+from hw_build.oracle.call import Call, Operator, label
+from hw_build.oracle.chain import MOVES, Chain, follow
 from hw_build.oracle.operators import ONNX_DOMAINS, find
 from hw_build.oracle.shapes import widen
 
@@ -122,15 +123,16 @@ class Oracle:
         """Evaluates a node of constants once and for all; False where it isn't one."""
         if not all(name in self._constants for name in node.inputs if name):
             return False
-        self._constants.update(self._evaluate(node, self._constants, set(), frames=1))
+        self._constants.update(self._evaluate(node, self._constants, set(), {}, frames=1))
         return True
 
     def _run_chunk(self, frames: np.ndarray, wanted: Sequence[str]) -> dict[str, np.ndarray]:
         """The wanted tensors, save constants; others are dropped after their last use."""
         last_use = {name: i for i, node in enumerate(self._nodes) for name in node.inputs}
         arrays, batched = {self.input_name: frames}, {self.input_name}
+        chains: dict[str, Chain] = {}
         for i, node in enumerate(self._nodes):
-            made = self._evaluate(node, arrays | self._constants, batched, len(frames))
+            made = self._evaluate(node, arrays | self._constants, batched, chains, len(frames))
             arrays.update(made)
             if node.op != "Shape" and batched.intersection(node.inputs):
                 self._check_batch(node, made, len(frames))
@@ -138,6 +140,7 @@ class Oracle:
             for name in [*node.inputs, *node.outputs]:
                 if last_use.get(name, i) <= i and name not in wanted:
                     arrays.pop(name, None)
+                    chains.pop(name, None)
         return {name: arrays[name] for name in wanted if name in arrays}
 
     def _check_batch(self, node: _Node, made: dict[str, np.ndarray], frames: int) -> None:
@@ -152,7 +155,12 @@ class Oracle:
                 )
 
     def _evaluate(
-        self, node: _Node, arrays: dict[str, np.ndarray], batched: set[str], frames: int
+        self,
+        node: _Node,
+        arrays: dict[str, np.ndarray],
+        batched: set[str],
+        chains: dict[str, Chain],
+        frames: int,
     ) -> dict[str, np.ndarray]:
         for name in node.inputs:
             if name and name not in arrays:
@@ -171,11 +179,15 @@ class Oracle:
             frames=frames,
             file_batch=self._shape[0] or 1,
             derived=node.derived,
+            chain=chains.get(node.inputs[0]) if node.inputs else None,
         )
         operands = [arrays[name] if name else None for name in node.inputs]
         try:
             with np.errstate(all="ignore"):  # what isn't finite is refused where it shows
-                result = find(node.domain, node.op)(call, operands)
+                operator = find(node.domain, node.op)
+                result = operator(call, operands)
+                if batched.intersection(node.inputs) and node.domain in ONNX_DOMAINS:
+                    _follow(node, call, operands, operator, chains)
         except (ValueError, IndexError, KeyError) as error:
             shapes = ", ".join(str(np.shape(operand)) for operand in operands)
             raise call.refuse(
@@ -185,6 +197,24 @@ class Oracle:
             self.inexact.add(node.name)
         results = result if isinstance(result, tuple) else (result,)
         return {name: np.asarray(array) for name, array in zip(node.outputs, results, strict=False)}
+
+
+def _follow(
+    node: _Node, call: Call, operands: list, operator: Operator, chains: dict[str, Chain]
+) -> None:
+    """Keeps the chain of a node's first output, where it is arithmetic on real numbers."""
+    made = None
+    if node.op in MOVES and call.chain is not None:
+        moved = operator(call, [call.chain.base, *operands[1:]])
+        made = Chain(moved, call.chain.scale, call.chain.offset)
+    elif node.op not in MOVES:
+        given = [
+            chains.get(name, Chain(array)) if is_data else None
+            for name, array, is_data in zip(node.inputs, operands, call.batched, strict=True)
+        ]
+        made = follow(node.op, operands, given)
+    if made is not None:
+        chains[node.outputs[0]] = made
 
 
 def _load(path: Path) -> onnx.ModelProto:

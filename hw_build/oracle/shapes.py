@@ -109,6 +109,22 @@ def constant(call: Call, inputs: Arrays) -> np.ndarray:
     raise call.refuse("a constant of an unsupported kind", found=", ".join(call.attributes))
 
 
+def constant_of_shape(call: Call, inputs: Arrays) -> np.ndarray:
+    """An array of one value, a float32 0 where none is given."""
+    value = call.attributes.get("value")
+    fill = np.zeros(1) if value is None else widen(to_array(value)).reshape(-1)
+    return np.full([int(size) for size in inputs[0]], fill[0])
+
+
+def reduce_prod(call: Call, inputs: Arrays) -> np.ndarray:
+    """The product of a constant's entries, as arithmetic of shapes needs it."""
+    if any(call.batched):
+        raise call.refuse("a product over activations")
+    axes = _axes(call, inputs)
+    keep = bool(call.attribute("keepdims", 1))
+    return np.prod(inputs[0], axis=None if axes is None else tuple(axes), keepdims=keep)
+
+
 def widen(array: np.ndarray) -> np.ndarray:
     """Reals to float64, integers and booleans to int64, both exactly."""
     return array.astype(np.int64 if array.dtype.kind in "iub" else np.float64)
@@ -143,10 +159,12 @@ SHAPES: dict[str, Operator] = {
     "ArgMax": arg_max,
     "Concat": concat,
     "Constant": constant,
+    "ConstantOfShape": constant_of_shape,
     "Dropout": identity,
     "Flatten": flatten,
     "Gather": gather,
     "Identity": identity,
+    "ReduceProd": reduce_prod,
     "Reshape": reshape,
     "Shape": shape,
     "Slice": slice_,

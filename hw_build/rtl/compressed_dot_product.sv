@@ -1,5 +1,5 @@
 // The structure for synthesis behind `dot_product`: products merged with their first counters, and
-// a heap of 6:3 compressors.
+// a heap of compressors.
 module compressed_dot_product #(
     parameter integer SIMD = 8,
     parameter integer WEIGHT_KIND = 0,
@@ -12,7 +12,8 @@ module compressed_dot_product #(
     input  wire [SIMD*ACT_BITS-1:0]    a,
     input  wire [SIMD*WEIGHT_BITS-1:0] w,
     output wire [SUM_BITS-1:0]         row0,
-    output wire [SUM_BITS-1:0]         row1
+    output wire [SUM_BITS-1:0]         row1,
+    output wire [SUM_BITS-1:0]         row2
 );
   localparam integer PLANES = (WEIGHT_KIND <= 1) ? ACT_BITS
                             : (WEIGHT_KIND == 2) ? ACT_BITS + 1
@@ -56,7 +57,7 @@ module compressed_dot_product #(
   function automatic integer tallest(input integer first);
     integer c;
     begin
-      tallest = 0;
+      tallest = 1;
       for (c = first; c < SUM_BITS; c = c + 1) if (rows_at(c) > tallest) tallest = rows_at(c);
     end
   endfunction
@@ -99,5 +100,5 @@ module compressed_dot_product #(
   endgenerate
   compressor_tree #(
       .COLUMNS(SUM_BITS), .ROWS(ROWS), .HEIGHTS(all_heights(0))
-  ) tree (.bits(bits), .row0(row0), .row1(row1));
+  ) tree (.bits(bits), .row0(row0), .row1(row1), .row2(row2));
 endmodule

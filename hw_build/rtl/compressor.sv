@@ -1,8 +1,10 @@
+// Number of ones among up to six bits. Three functions of the same inputs, one LUT6 each: written
+// in gates, since an addition would be mapped to carry chains.
 module compressor #(
-    parameter integer N = 6
+    parameter integer N = 6       // 3 to 6
 ) (
     input  wire [N-1:0] x,
-    output wire [2:0] count
+    output wire [2:0]   count
 );
   wire [5:0] b = 6'(x);
   wire low0 = b[0] ^ b[1] ^ b[2];

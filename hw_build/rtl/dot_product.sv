@@ -1,8 +1,8 @@
-// row0 + row1 = 2^SHIFT * (partial products of SIMD lanes, each at its column), modulo 2^SUM_BITS.
-// Two numbers, because what follows adds them to an accumulator at little more than the cost of one.
+// Three numbers whose sum is 2^SHIFT * (partial products of SIMD lanes, each at its column), modulo
+// 2^SUM_BITS. Carry chains add them up faster, and in fewer LUTs, than more compressors would.
 //
 // The one leaf with two bodies. COMPRESS = 0 counts ones plane by plane, which simulates fast, and
-// leaves row1 zero; COMPRESS = 1 is the structure for synthesis, `compressed_dot_product`. Their
+// leaves all but the first number zero; COMPRESS = 1 is the structure for synthesis, `compressed_dot_product`. Their
 // sums are proven equal.
 module dot_product #(
     parameter integer SIMD = 8,         // lanes, 1 or more
@@ -17,14 +17,15 @@ module dot_product #(
     input  wire [SIMD*ACT_BITS-1:0]    a,  // plane-major
     input  wire [SIMD*WEIGHT_BITS-1:0] w,  // plane-major
     output wire [SUM_BITS-1:0]         row0,
-    output wire [SUM_BITS-1:0]         row1
+    output wire [SUM_BITS-1:0]         row1,
+    output wire [SUM_BITS-1:0]         row2
 );
   generate
     if (COMPRESS != 0) begin : structure
       compressed_dot_product #(
           .SIMD(SIMD), .WEIGHT_KIND(WEIGHT_KIND), .WEIGHT_BITS(WEIGHT_BITS),
           .ACT_KIND(ACT_KIND), .ACT_BITS(ACT_BITS), .SHIFT(SHIFT), .SUM_BITS(SUM_BITS)
-      ) body (.a(a), .w(w), .row0(row0), .row1(row1));
+      ) body (.a(a), .w(w), .row0(row0), .row1(row1), .row2(row2));
     end else begin : behaviour
       localparam integer PLANES = (WEIGHT_KIND <= 1) ? ACT_BITS
                                 : (WEIGHT_KIND == 2) ? ACT_BITS + 1
@@ -46,6 +47,7 @@ module dot_product #(
       end
       assign row0 = total;
       assign row1 = '0;
+      assign row2 = '0;
     end
   endgenerate
 endmodule

@@ -124,9 +124,9 @@ module mvu #(
     else if (enable) valid1 <= fire;
   end
 
-  // Stage 2: dot products, as two numbers each.
-  wire [PE*SUM_BITS-1:0] row0, row1;
-  reg [PE*SUM_BITS-1:0] row0_2, row1_2;
+  // Stage 2: dot products, as three numbers each.
+  wire [PE*SUM_BITS-1:0] row0, row1, row2;
+  reg [PE*SUM_BITS-1:0] row0_2, row1_2, row2_2;
   reg valid2, first2, last2;
   reg [GROUP_BITS-1:0] group2;
   generate
@@ -137,13 +137,15 @@ module mvu #(
           .COMPRESS(COMPRESS)
       ) dot (
           .a(act1), .w(weights1[p*ROW_BITS+:ROW_BITS]),
-          .row0(row0[p*SUM_BITS+:SUM_BITS]), .row1(row1[p*SUM_BITS+:SUM_BITS])
+          .row0(row0[p*SUM_BITS+:SUM_BITS]), .row1(row1[p*SUM_BITS+:SUM_BITS]),
+          .row2(row2[p*SUM_BITS+:SUM_BITS])
       );
     end
   endgenerate
   always_ff @(posedge clk) if (enable & valid1) begin
     row0_2 <= row0;
     row1_2 <= row1;
+    row2_2 <= row2;
     first2 <= first1;
     last2 <= last1;
     group2 <= group1;
@@ -169,8 +171,17 @@ module mvu #(
       end else begin : whole
         assign addend = start[p*SUM_BITS+:SUM_BITS];
       end
-      assign sums[p*SUM_BITS+:SUM_BITS] =
-          addend + row0_2[p*SUM_BITS+:SUM_BITS] + row1_2[p*SUM_BITS+:SUM_BITS];
+      wire [SUM_BITS-1:0] first_two, third_too;
+      adder #(.WIDTH(SUM_BITS)) products (
+          .a(row0_2[p*SUM_BITS+:SUM_BITS]), .b(row1_2[p*SUM_BITS+:SUM_BITS]),
+          .sum(first_two)
+      );
+      adder #(.WIDTH(SUM_BITS)) with_third (
+          .a(row2_2[p*SUM_BITS+:SUM_BITS]), .b(addend), .sum(third_too)
+      );
+      adder #(.WIDTH(SUM_BITS)) total (
+          .a(first_two), .b(third_too), .sum(sums[p*SUM_BITS+:SUM_BITS])
+      );
     end
   endgenerate
 

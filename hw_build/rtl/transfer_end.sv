@@ -18,6 +18,9 @@ module transfer_end #(
   wire fire = tvalid & tready;
   wire end_of_frame = fire & (32'(beat) == BEATS - 1);
   wire end_of_transfer = end_of_frame & (left == 32'd1);
+  // Counting and loading in one addition, of minus one or nothing: one LUT a bit.
+  wire next_frame = end_of_frame & ~end_of_transfer;
+  wire load = ~next_frame & (end_of_transfer | ~running);
   assign tlast = (32'(beat) == BEATS - 1) & (left == 32'd1);
   always_ff @(posedge clk) begin
     if (!resetn) begin
@@ -26,8 +29,7 @@ module transfer_end #(
       running <= 1'b0;
     end else begin
       if (fire) beat <= end_of_frame ? '0 : beat + 1'b1;
-      if (end_of_frame & ~end_of_transfer) left <= left - 1'b1;
-      else if (end_of_transfer | ~running) left <= frames;
+      left <= {32{next_frame}} + (load ? frames : left);
       if (fire) running <= ~end_of_transfer;
     end
   end

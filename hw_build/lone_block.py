@@ -1,0 +1,87 @@
+"""One block by itself, out of the accelerator's context: its sources, memories and parameters."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from deploy.durable import digest_of, sha256_of
+
+from .blocks import Block
+from .emit import MODULES
+
+LEAVES = ("compressor", "product_counter")
+"""Modules that stay whole while LUTs are mapped: ABC would take compressors apart."""
+
+ADDERS = ("adder",)
+"""Modules that stay whole until carry chains are made: Yosys would merge them to counters."""
+
+READ = """\
+read_verilog -sv -defer {sources}
+{parameters}
+hierarchy -check -top {top}
+# Yosys knows ROM in logic as style "logic", Vivado as "distributed"
+setattr -set rom_style "logic" a:rom_style=distributed
+"""
+
+
+@dataclass(frozen=True)
+class LoneBlock:
+    """A block and the folder that `emit` wrote it to."""
+
+    rtl_folder: Path
+    block: Block
+
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """The files of its module and of all that this instantiates, what is used first."""
+        found: set[str] = set()
+        ahead = {self.block.module}
+        while ahead:
+            found |= ahead
+            text = "".join((self.rtl_folder / f"{name}.sv").read_text() for name in ahead)
+            ahead = {m for m in MODULES if re.search(rf"^\s*{m}\s+#\(", text, re.M)} - found
+        return tuple(f"{m}.sv" for m in MODULES if m in found)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The sha256 of every file that it is made of: part of the key of what comes of it."""
+        memories = {self._own(m.file): digest_of(m.text) for m in self.block.memories}
+        return {**{n: sha256_of(self.rtl_folder / n) for n in self.sources}, **memories}
+
+    def copy_into(self, work: Path) -> None:
+        """Writes its files into `work`, which is all that a tool in WebAssembly sees."""
+        for name in self.sources:
+            shutil.copyfile(self.rtl_folder / name, work / name)
+        for memory in self.block.memories:
+            (work / self._own(memory.file)).write_text(memory.text)
+
+    @property
+    def reading(self) -> str:
+        """Yosys commands that read it with its parameters.
+
+        Yosys' own Verilog reader is used: it makes one module of equal instances, where read_slang
+        makes one of each, so that each of some hundred compressors would be mapped anew.
+        """
+        values = {
+            name: f'"{self._own(value)}"' if isinstance(value, str) else str(value)
+            for name, value in self.block.parameters.items()
+        }
+        settings = " ".join(f"-set {name} {value}" for name, value in values.items())
+        return READ.format(
+            sources=" ".join(self.sources),
+            parameters=f"chparam {settings} {self.block.module}",
+            top=self.block.module,
+        )
+
+    def _own(self, file: str) -> str:
+        """A memory file's name without the block's: equal layers of other names are found again."""
+        return "block" + file.removeprefix(self.block.name)
+
+
+def copies_of(modules: tuple[str, ...]) -> str:
+    """What Yosys selects by: modules, and their copies for other parameters than the defaults."""
+    return " ".join(f"{m} $paramod*\\{m} $paramod*\\{m}\\*" for m in modules)

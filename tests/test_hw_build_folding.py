@@ -1,0 +1,179 @@
+"""Folding: the search against brute force, and folding files against what people write in them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from random_networks import ACT_TYPES, WEIGHT_KINDS, LayerKind, random_graph
+
+from deploy.errors import UserError
+from hw_build.blocks import Block
+from hw_build.estimate import mvu_resources
+from hw_build.folding import (
+    LUTS_PER_BRAM,
+    Folding,
+    choose_folding,
+    converter_cycles,
+    load_folding,
+    port_lanes,
+    save_folding,
+)
+from hw_build.graph import Graph, MatVec, Threshold
+from hw_build.lowering import lower
+
+
+def network(seed: int, sizes: list[int]) -> Graph:
+    kinds = [
+        LayerKind(WEIGHT_KINDS[(seed + i) % 10], ACT_TYPES[(3 * seed + i) % 16])
+        for i in range(len(sizes) - 1)
+    ]
+    return random_graph(np.random.default_rng(seed), sizes, kinds)
+
+
+def before_the_last_unit(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """What the folding decides: all but what follows the last matrix-vector unit."""
+    last = max(i for i, block in enumerate(blocks) if block.module == "mvu")
+    return blocks[: last + 1]
+
+
+def cost_of(graph: Graph, folding: dict[str, Folding]) -> float:
+    """What `choose_folding` says it minimises, added up here anew."""
+    infos = graph.infer()
+    thresholds = {layer.source: layer for layer in graph if isinstance(layer, Threshold)}
+    blocks = before_the_last_unit(lower(graph, folding))
+    cost = 0.0
+    for block in blocks:
+        if block.module == "mvu":
+            layer = graph[block.name]
+            assert isinstance(layer, MatVec)
+            fold = folding[layer.name]
+            threshold = thresholds.get(layer.name)
+            used = mvu_resources(layer, threshold, infos[layer.source], fold.pe, fold.simd)
+            cost += used.lut + LUTS_PER_BRAM * used.bram36
+        elif block.module == "lane_splitter":
+            cost += block.source.type.bits * block.source.lanes / 4 + 8
+    return cost
+
+
+def all_foldings(graph: Graph) -> list[dict[str, Folding]]:
+    layers = [layer for layer in graph if isinstance(layer, MatVec)]
+    choices = [
+        [Folding(pe + 1, simd + 1) for pe, simd in np.ndindex(layer.weights.shape)]
+        for layer in layers
+    ]
+    names = [layer.name for layer in layers]
+    return [dict(zip(names, folds, strict=True)) for folds in itertools.product(*choices)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_choice_is_the_cheapest_that_meets_the_interval(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    graph = network(seed, rng.integers(2, 6, 3).tolist())
+    cycles, costs = [], []
+    for folding in all_foldings(graph):
+        blocks = before_the_last_unit(lower(graph, folding))
+        cycles.append(max(block.cycles for block in blocks))
+        costs.append(cost_of(graph, folding))
+    for interval in (1, 2, 3, 5, 8, 13, 21, 34):
+        chosen = choose_folding(graph, interval)
+        taken = max(block.cycles for block in before_the_last_unit(lower(graph, chosen)))
+        assert taken <= interval
+        cheapest = min(c for c, n in zip(costs, cycles, strict=True) if n <= interval)
+        assert cost_of(graph, chosen) == pytest.approx(cheapest)
+
+
+def test_a_port_too_narrow_for_the_target_costs_no_more_than_it_must() -> None:
+    """40 integers of 8 bits need 5 beats of a 64-bit port; the units keep to the interval."""
+    graph = network(8, [40, 6])
+    assert graph.input.type.bits == 8
+    chosen = choose_folding(graph, 2)
+    (layer,) = (layer for layer in graph if isinstance(layer, MatVec))
+    fold = chosen[layer.name]
+    assert -(-40 // fold.simd) * -(-6 // fold.pe) <= 2
+    assert port_lanes(40, 8, 64) == 8
+
+
+@pytest.mark.parametrize("interval", [0, -3])
+def test_an_impossible_target_is_refused(interval: int) -> None:
+    with pytest.raises(UserError, match=r"above one frame a clock cycle(.|\n)*--target-fps"):
+        choose_folding(network(0, [3, 3]), interval)
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 60))
+def test_converters_take_a_cycle_for_each_beat_between_their_halves(
+    n: int, source: int, sink: int
+) -> None:
+    """Against lanes dealt out one group at a time."""
+    source, sink = min(source, n), min(sink, n)
+    middle = np.gcd(source, sink)
+    groups = [list(range(n))[i : i + middle] for i in range(0, n, middle)]
+    if source == sink:
+        expected = -(-n // sink)
+    elif middle == sink:
+        expected = len(groups)
+    else:
+        per_beat = sink // middle
+        expected = len(groups) + -len(groups) % per_beat
+    assert converter_cycles(n, source, sink) == expected
+
+
+def test_files_round_trip(tmp_path: Path) -> None:
+    graph = network(3, [12, 9, 4])
+    folding = choose_folding(graph, 10)
+    path = tmp_path / "folding.json"
+    path.write_text(save_folding(folding))
+    assert load_folding(path, graph) == folding
+
+
+GOOD = {"fc0": {"pe": 3, "simd": 4}, "fc1": {"pe": 1, "simd": 3}}
+WRONG_FILES = {
+    "not JSON": ("{", r"not a folding file(.|\n)*JSONDecodeError"),
+    "a list": ("[1, 2]", r"not a folding file(.|\n)*\"fc0\": \{\"pe\": 16"),
+    "no simd": (json.dumps({**GOOD, "fc1": {"pe": 1}}), r"not a folding file(.|\n)*simd"),
+    "text": (json.dumps({**GOOD, "fc1": {"pe": "all", "simd": 1}}), r"not a folding file"),
+    "a fraction": (
+        json.dumps({**GOOD, "fc1": {"pe": 1.5, "simd": 1}}),
+        r"not a folding file(.|\n)*fc1(.|\n)*1\.5",
+    ),
+    "a truth value": (
+        json.dumps({**GOOD, "fc1": {"pe": True, "simd": 1}}),
+        r"not a folding file(.|\n)*fc1(.|\n)*True",
+    ),
+    "a layer missing": (
+        json.dumps({"fc0": GOOD["fc0"]}),
+        r"doesn't name the network's layers(.|\n)*found: +fc0\n(.|\n)*fc0, fc1",
+    ),
+    "another layer": (
+        json.dumps({**GOOD, "fc7": {"pe": 1, "simd": 1}}),
+        r"doesn't name the network's layers(.|\n)*fc7",
+    ),
+    "PE zero": (
+        json.dumps({**GOOD, "fc1": {"pe": 0, "simd": 1}}),
+        r"impossible folding(.|\n)*fc1\.pe(.|\n)*0(.|\n)*1 to 2: the layer has 2 outputs",
+    ),
+    "SIMD too large": (
+        json.dumps({**GOOD, "fc0": {"pe": 1, "simd": 5}}),
+        r"impossible folding(.|\n)*fc0\.simd(.|\n)*5(.|\n)*1 to 4",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_FILES)
+def test_a_wrong_file_says_what_is_wrong(name: str, tmp_path: Path) -> None:
+    content, text = WRONG_FILES[name]
+    path = tmp_path / "folding.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=text) as caught:
+        load_folding(path, network(0, [4, 3, 2]))
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"can't be read(.|\n)*gone\.json"):
+        load_folding(tmp_path / "gone.json", network(0, [4, 3, 2]))

@@ -1,0 +1,161 @@
+"""The RTL against the golden model, over all kinds of layers and foldings, stalled and not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from accelerators import Accelerator, build
+from random_networks import ACT_TYPES, WEIGHT_KINDS, Case, random_case
+
+from hw_build.folding import Folding
+from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
+from hw_build.simulator import Stalls
+from hw_build.timing import predict
+
+FAST_CASES = range(17)
+STALLS = (Stalls(0.5, 0.5, seed=1), Stalls(0.9, 0.0, seed=2), Stalls(0.0, 0.9, seed=3))
+
+
+def check_all(made: Accelerator) -> None:
+    """Integers of every stream, cycles, stalls, batches of other sizes, one batch after another."""
+    gate, predicted = made.gate, predict(made.blocks)
+    with made.open() as model:
+        result, _ = gate.check(model)
+        assert result.interval == predicted.interval, made.blocks
+        assert result.latency == predicted.latency
+        for stalls in STALLS:
+            gate.check(model, 12, stalls)
+        gate.check(model, 1)
+        gate.check(model, 2)
+        again, _ = gate.check(model)
+        assert np.array_equal(again.frame_ends, result.frame_ends)
+
+
+@pytest.mark.parametrize("seed", FAST_CASES)
+def test_random_networks(seed: int, tmp_path: Path) -> None:
+    check_all(build(random_case(seed, most=9), tmp_path))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(100, 300))
+def test_many_random_networks(seed: int, tmp_path: Path) -> None:
+    check_all(build(random_case(seed, most=18), tmp_path))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_body_that_is_synthesised(seed: int, tmp_path: Path) -> None:
+    check_all(build(random_case(seed, most=5), tmp_path, compress=True))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(300, 320))
+def test_the_body_that_is_synthesised_on_more(seed: int, tmp_path: Path) -> None:
+    check_all(build(random_case(seed, most=10), tmp_path, compress=True))
+
+
+def test_the_fast_cases_hold_every_kind() -> None:
+    """What the sample above is worth: all kinds of weights, inputs, outputs and foldings."""
+    kinds, inputs, levels, outputs, folds = set(), set(), set(), set(), set()
+    for seed in FAST_CASES:
+        case = random_case(seed, most=9)
+        infos = case.graph.infer()
+        outputs.add(type(case.graph.output))
+        for layer in case.graph:
+            if isinstance(layer, MatVec):
+                fold, (rows, columns) = case.folding[layer.name], layer.weights.shape
+                kinds.add(layer.weight_kind if layer.weight_bits < 4 else f"int{layer.weight_bits}")
+                inputs.add(infos[layer.source].type)
+                folds |= {("pe", rows % fold.pe == 0), ("simd", columns % fold.simd == 0)}
+                folds |= {("fold in", fold.simd == columns), ("fold out", fold.pe == rows)}
+            elif isinstance(layer, Threshold):
+                levels.add(layer.thresholds.shape[1])
+    dealt = {kind for kind in WEIGHT_KINDS if kind not in ("int2", "int3")}
+    assert kinds >= dealt, "narrow integers may come out as ternary or quinary"
+    assert inputs == set(ACT_TYPES)
+    assert {1, 2, 3, 255} <= levels
+    assert outputs == {MatVec, Threshold, ArgMax}
+    assert folds == {(w, yes) for w in ("pe", "simd", "fold in", "fold out") for yes in (0, 1)}
+
+
+def one_layer(rows: int, columns: int, act: IntType, folding: Folding, n: int = 20) -> Case:
+    """Random ternary weights and scores; inputs over the whole range."""
+    rng = np.random.default_rng(rows * 100 + columns)
+    weights = rng.integers(-1, 2, (rows, columns))
+    graph = Graph((Input("input", (columns,), act), MatVec("fc0", "input", weights)))
+    inputs = rng.choice([act.lo, act.hi], (n, columns)).astype(np.int8 if act.lo < 0 else np.uint8)
+    return Case(graph, {"fc0": folding}, inputs)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "act", "folding"),
+    [
+        (1, 1, BIPOLAR, Folding(1, 1)),
+        (1, 7, IntType(8, signed=False), Folding(1, 3)),
+        (9, 1, IntType(8, signed=True), Folding(4, 1)),
+        (2, 300, BIPOLAR, Folding(1, 2)),  # 300 words: weights in block memory
+    ],
+)
+def test_shapes_at_the_edge(
+    rows: int, columns: int, act: IntType, folding: Folding, tmp_path: Path
+) -> None:
+    check_all(build(one_layer(rows, columns, act, folding), tmp_path))
+
+
+def test_ties_go_to_the_lowest_class(tmp_path: Path) -> None:
+    weights = np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
+    layers = (
+        Input("input", (2,), IntType(2, signed=True)),
+        MatVec("fc0", "input", weights),
+        ArgMax("class", "fc0"),
+    )
+    inputs = np.array([[1, 0], [0, 1], [1, 1], [-2, -2], [-1, -2], [-2, -1]], np.int8)
+    made = build(Case(Graph(layers), {"fc0": Folding(3, 1)}, inputs), tmp_path)
+    with made.open() as model:
+        got = model.run(inputs).layers["class"]
+    assert got[:, 0].tolist() == [0, 2, 0, 0, 0, 2]
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Accelerator:
+    """Three layers with converters and padding between them."""
+    return build(random_case(1, most=9), tmp_path_factory.mktemp("deep"))
+
+
+def test_two_frames_together_equal_two_frames_apart(deep: Accelerator) -> None:
+    inputs = deep.case.inputs[:2]
+    with deep.open() as model:
+        together = model.run(inputs, record=deep.streams)
+        apart = [model.run(frame[None], record=deep.streams) for frame in inputs]
+    for stream in deep.streams:
+        joined = np.concatenate([result.beats[stream] for result in apart])
+        assert np.array_equal(joined, together.beats[stream])
+
+
+@pytest.mark.parametrize("cycles", [1, 2, 3, 5, 8, 13, 21, 34, 55])
+def test_a_reset_in_the_middle_of_a_frame_leaves_no_trace(
+    deep: Accelerator, cycles: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    gate = deep.gate
+    with deep.open() as model:
+        expected, _ = gate.check(model)
+    with deep.open() as model:
+        with monkeypatch.context() as patch:
+            patch.setattr("hw_build.simulator._CYCLES_PER_CALL", cycles)
+            with pytest.raises(KeyboardInterrupt):
+                model.run(deep.case.inputs, progress=give_up)
+        model.reset()
+        result, _ = gate.check(model)
+    assert np.array_equal(result.frame_ends, expected.frame_ends)
+
+
+def test_simulations_may_be_open_side_by_side(deep: Accelerator) -> None:
+    first, second = deep.open(), deep.open()
+    second.run(deep.case.inputs)
+    second.close()
+    deep.gate.check(first)
+    first.close()
