@@ -104,7 +104,7 @@ def table_of(verdicts: list[Verdict]) -> Table:
         "silent",
         "show",
         *(f"caught at {n:,}" for n in sizes),
-        "seen in the results",
+        "seen in results",
     )
     kinds = list(dict.fromkeys(v.kind for v in verdicts))
     for kind in [*kinds, "all"]:
@@ -142,8 +142,7 @@ def main() -> int:
         f"network  {run}, {max(verdicts[0].caught):,} inputs; {len(verdicts)} faults, "
         f"{n_mutants} of them changes of the RTL"
     )
-    console = Console()
-    console.print(table_of(verdicts))
+    Console(width=110).print(table_of(verdicts))
     print("Silent: no stream carries another beat over all inputs, with and without stalls.")
     for (kind, reason), n in sorted(silent_reasons(verdicts).items()):
         print(f"  {n:4} {kind}: {reason}")

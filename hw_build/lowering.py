@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from deploy.errors import UserError
+
 from .blocks import Block, Stream
 from .estimate import weights_in_block_memory
 from .folding import Folding, converter_cycles, converter_lanes, port_lanes
@@ -14,6 +16,9 @@ def lower(graph: Graph, folding: dict[str, Folding], port_bits: int = 64) -> tup
 
     A Threshold is fused into the matrix-vector unit before it. Between two blocks of different
     widths stand the two halves of a converter. The last stream has the lanes of the output port.
+
+    Raises:
+        UserError: the graph is no chain of matrix-vector layers, each with at most one Threshold.
     """
     infos = graph.infer()
     thresholds = {layer.source: layer for layer in graph if isinstance(layer, Threshold)}
@@ -25,6 +30,7 @@ def lower(graph: Graph, folding: dict[str, Folding], port_bits: int = 64) -> tup
             lanes = port_lanes(n, layer.type.bits, port_bits)
             stream = Stream("s_axis", n, layer.type, lanes, layer.name)
         elif isinstance(layer, MatVec):
+            _require_source(layer, stream, infos[layer.source].type)
             fold = folding[layer.name]
             stream = _convert(blocks, stream, fold.simd)
             threshold = thresholds.get(layer.name)
@@ -32,18 +38,32 @@ def lower(graph: Graph, folding: dict[str, Folding], port_bits: int = 64) -> tup
             blocks.append(block)
             stream = block.sink
         elif isinstance(layer, ArgMax):
+            _require_source(layer, stream)
             stream = _convert(blocks, stream, 1)
             sink = Stream(layer.name, 1, infos[layer.name].type, 1, layer.name)
             parameters: dict[str, int | str] = {
                 "N": stream.n,
                 "LANES": stream.lanes,
                 "SCORE_BITS": stream.type.bits,
+                "SCORE_SIGNED": int(stream.type.signed and not stream.type.bipolar),
                 "INDEX_BITS": sink.type.bits,
             }
             blocks.append(Block("arg_max", layer.name, stream, sink, parameters, stream.beats))
             stream = sink
     _convert(blocks, stream, port_lanes(stream.n, stream.type.bits, port_bits))
     return tuple(blocks)
+
+
+def _require_source(layer: MatVec | ArgMax, stream: Stream, kind: IntType | None = None) -> None:
+    """UserError unless `stream` carries the integers that `layer` takes, in the type it expects."""
+    if stream.layer != layer.source or kind not in (None, stream.type):
+        raise UserError(
+            "the RTL has no form for this chain of layers",
+            where=f"layer {layer.name}",
+            found=f"it takes {layer.source}" + (f" as {kind}" if kind else ""),
+            expected=f"{stream.layer} as {stream.type}: layers one after another, each "
+            "matrix-vector layer with at most one Threshold behind it, and one before the next",
+        )
 
 
 def _mvu(

@@ -7,10 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from accelerators import Accelerator, build
-from random_networks import ACT_TYPES, WEIGHT_KINDS, Case, random_case
+from random_networks import (
+    ACT_TYPES,
+    WEIGHT_KINDS,
+    Case,
+    LayerKind,
+    random_case,
+    random_graph,
+    random_inputs,
+)
 
 from hw_build.folding import Folding
 from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
+from hw_build.lowering import lower
 from hw_build.simulator import Stalls
 from hw_build.timing import predict
 
@@ -23,7 +32,7 @@ def check_all(made: Accelerator) -> None:
     gate, predicted = made.gate, predict(made.blocks)
     with made.open() as model:
         result, _ = gate.check(model)
-        assert result.interval == predicted.interval, made.blocks
+        assert result.interval == predicted.interval
         assert result.latency == predicted.latency
         for stalls in STALLS:
             gate.check(model, 12, stalls)
@@ -58,10 +67,13 @@ def test_the_body_that_is_synthesised_on_more(seed: int, tmp_path: Path) -> None
 def test_the_fast_cases_hold_every_kind() -> None:
     """What the sample above is worth: all kinds of weights, inputs, outputs and foldings."""
     kinds, inputs, levels, outputs, folds = set(), set(), set(), set(), set()
+    slower = 0
     for seed in FAST_CASES:
         case = random_case(seed, most=9)
         infos = case.graph.infer()
         outputs.add(type(case.graph.output))
+        blocks = lower(case.graph, case.folding)
+        slower += predict(blocks).interval > max(block.cycles for block in blocks)
         for layer in case.graph:
             if isinstance(layer, MatVec):
                 fold, (rows, columns) = case.folding[layer.name], layer.weights.shape
@@ -76,6 +88,7 @@ def test_the_fast_cases_hold_every_kind() -> None:
     assert inputs == set(ACT_TYPES)
     assert {1, 2, 3, 255} <= levels
     assert outputs == {MatVec, Threshold, ArgMax}
+    assert slower, "a burst that makes a busy unit wait"
     assert folds == {(w, yes) for w in ("pe", "simd", "fold in", "fold out") for yes in (0, 1)}
 
 
@@ -115,6 +128,19 @@ def test_ties_go_to_the_lowest_class(tmp_path: Path) -> None:
     with made.open() as model:
         got = model.run(inputs).layers["class"]
     assert got[:, 0].tolist() == [0, 2, 0, 0, 0, 2]
+
+
+@pytest.mark.parametrize(
+    "kind", [BIPOLAR, IntType(2, signed=False), IntType(3, signed=True)], ids=str
+)
+def test_the_class_of_quantised_scores(kind: IntType, tmp_path: Path) -> None:
+    """Unsigned and bipolar levels are compared as what they are, not as two's complement."""
+    rng = np.random.default_rng(5)
+    scores = random_graph(rng, [6, 7], [LayerKind("ternary", IntType(3, signed=True))], kind)
+    graph = Graph((*scores.layers, ArgMax("class", scores.output.name)))
+    made = build(Case(graph, {"fc0": Folding(3, 2)}, random_inputs(rng, graph, 60)), tmp_path)
+    check_all(made)
+    assert len(np.unique(made.gate.expected["class"])) > 1
 
 
 @pytest.fixture(scope="module")

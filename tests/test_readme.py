@@ -35,7 +35,11 @@ def execute(block: str, cwd: Path) -> str:
     done = subprocess.run(
         ["bash", "-e", "-c", block],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(cwd)},
+        env={
+            **os.environ,
+            "PATH": f"{cwd / '.venv' / 'bin'}:{os.environ['PATH']}",  # the environment is active
+            "PYTHONPATH": str(cwd),
+        },
         capture_output=True,
         text=True,
         check=False,

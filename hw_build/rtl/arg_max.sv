@@ -2,7 +2,8 @@
 module arg_max #(
     parameter integer N = 10,           // scores of a vector, 2 or more
     parameter integer LANES = 1,
-    parameter integer SCORE_BITS = 8,   // two's complement
+    parameter integer SCORE_BITS = 8,
+    parameter integer SCORE_SIGNED = 1, // 1: two's complement, 0: unsigned or bipolar
     parameter integer INDEX_BITS = 4    // holds N - 1
 ) (
     input  wire                        clk,
@@ -34,7 +35,9 @@ module arg_max #(
     for (lane = 0; lane < LANES; lane = lane + 1) begin
       if (32'(beat) * LANES + lane < N
           && ((beat == '0 && lane == 0)
-              || $signed(s_axis_tdata[lane*SCORE_BITS+:SCORE_BITS]) > $signed(candidate))) begin
+              || (SCORE_SIGNED != 0
+                  ? $signed(s_axis_tdata[lane*SCORE_BITS+:SCORE_BITS]) > $signed(candidate)
+                  : s_axis_tdata[lane*SCORE_BITS+:SCORE_BITS] > candidate))) begin
         candidate = s_axis_tdata[lane*SCORE_BITS+:SCORE_BITS];
         candidate_index = INDEX_BITS'(32'(beat) * LANES + lane);
       end
