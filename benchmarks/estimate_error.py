@@ -36,7 +36,7 @@ ACTS = (
     *(IntType(4, False), IntType(8, False), IntType(8, True)),
 )
 KINDS = ("binary", "binary", "ternary", "quinary", "int3", "int4", "int8")
-MOST_PRODUCTS = 1500
+MOST_PRODUCTS = 600
 """One-bit products of a layer in a cycle, at most: what keeps Yosys to seconds a block."""
 MOST_WORDS = 1024
 """Words of a weight memory, at most, for the same reason."""

@@ -269,8 +269,8 @@ UNIT_MUTANTS: tuple[Mutant, ...] = (
         SUM,
         "carry in the wrong column",
         "compressor_tree",
-        "first_carry(c+1)+k] = count[1]",
-        "first_carry(c+1)+k] = count[0]",
+        "[TWOS+k] = count[1]",
+        "[TWOS+k] = count[0]",
     ),
     Mutant(
         SUM,

@@ -12,9 +12,8 @@ from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory
 
 from .boards import BOARDS, board_named
+from .options import DEFAULT_TARGET_FPS, STAGE_NAMES, Options
 
-STAGE_NAMES = ("graph", "golden", "folding", "rtl", "simulation", "synthesis", "report")
-DEFAULT_TARGET_FPS = 100_000.0
 MODEL, VECTORS = "model.onnx", "vectors.npz"
 
 RUN_EXAMPLES = """examples:
@@ -28,7 +27,7 @@ file (seeded random inputs, unless --inputs gives an .npy of inputs as the model
 
 def run(arguments: argparse.Namespace) -> None:
     """The whole flow, or up to --until."""
-    from .stages import STAGES, Flow, Options  # imports numpy, onnx and more: after the options
+    from .stages import STAGES, Flow  # imports numpy, onnx and more: after the options
     from .verilator import tool_versions
 
     source: Path = arguments.source

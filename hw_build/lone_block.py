@@ -67,8 +67,9 @@ class LoneBlock:
         makes one of each, so that each of some hundred compressors would be mapped anew.
         """
         values = {
-            name: f'"{self._own(value)}"' if isinstance(value, str) else str(value)
-            for name, value in self.block.parameters.items()
+            # chparam takes no minus sign
+            name: f'"{self._own(v)}"' if isinstance(v, str) else f"32'h{v & 0xFFFFFFFF:x}"
+            for name, v in self.block.parameters.items()
         }
         settings = " ".join(f"-set {name} {value}" for name, value in values.items())
         return READ.format(

@@ -53,7 +53,7 @@ def write_report(
     Args:
         run: the run directory.
         folder: takes the two files.
-        config: the flow's options as JSON (`stages.Options.to_json`).
+        config: the flow's options as JSON (`Options.to_json`).
         imported: the run's compiled network.
         blocks: the accelerator's blocks, in stream order.
 

@@ -21,7 +21,6 @@ import numpy as np
 from deploy.run_directory import RunDirectory, sha256_of
 
 from . import graph_file
-from .boards import Board, board_named
 from .emit import emit
 from .estimate import Resources, block_resources
 from .executors import check_software, classes_of, outputs_of, scores_layer
@@ -31,6 +30,7 @@ from .golden import execute
 from .graph_file import Imported
 from .importer import import_qonnx
 from .lowering import lower
+from .options import STAGE_NAMES, Options
 from .progress import progress
 from .report import write_report
 from .rtl_gate import RtlGate
@@ -40,43 +40,8 @@ from .timing import predict
 from .vectors import N_GATE_INPUTS, Vectors, exported_vectors, given_vectors, integers_of
 from .verilator import build_model, tool_versions
 
-DEFAULT_TARGET_FPS = 100_000.0
-
 N_FINN_INPUTS = 100
 """FINN executes slowly; the gates of our own executors run on all vectors."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a user asked for; see `python -m hw_build.flow run --help`.
-
-    `model` is a QONNX file; `vectors` the exported test vectors beside it, if it is a run's.
-    """
-
-    model: Path
-    vectors: Path | None
-    board: Board
-    clock_mhz: float
-    target_fps: float = DEFAULT_TARGET_FPS
-    inputs: Path | None = None
-    folding: Path | None = None
-    output: str = "auto"
-    input_type: str | None = None
-    seed: int = 0
-    trace: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON: paths as text, the board by its name."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        plain = {k: str(v) if isinstance(v, Path) else v for k, v in fields.items()}
-        return {**plain, "board": self.board.name}
-
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> Options:
-        """The inverse of `to_json`."""
-        paths = ("model", "vectors", "inputs", "folding")
-        made = {k: Path(v) if k in paths and v is not None else v for k, v in fields.items()}
-        return cls(**{**made, "board": board_named(fields["board"])})
 
 
 @dataclass(frozen=True)
@@ -377,15 +342,13 @@ def check_with_finn(run: RunDirectory) -> None:
     report(flow)
 
 
-STAGES: dict[str, Callable[[Flow], None]] = {
-    "graph": make_graph,
-    "golden": check_golden,
-    "folding": choose,
-    "rtl": write_rtl,
-    "simulation": simulate,
-    "synthesis": synthesise_blocks,
-    "report": report,
-}
+STAGES: dict[str, Callable[[Flow], None]] = dict(
+    zip(
+        STAGE_NAMES,
+        (make_graph, check_golden, choose, write_rtl, simulate, synthesise_blocks, report),
+        strict=True,
+    )
+)
 """The pipeline, in order."""
 
 

@@ -44,7 +44,7 @@ def check_all(made: Accelerator) -> None:
 
 @pytest.mark.parametrize("seed", FAST_CASES)
 def test_random_networks(seed: int, tmp_path: Path) -> None:
-    check_all(build(random_case(seed, most=9), tmp_path))
+    check_all(build(random_case(seed, most=7), tmp_path))
 
 
 @pytest.mark.nightly
@@ -55,7 +55,7 @@ def test_many_random_networks(seed: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_body_that_is_synthesised(seed: int, tmp_path: Path) -> None:
-    check_all(build(random_case(seed, most=5), tmp_path, compress=True))
+    check_all(build(random_case(seed, most=4), tmp_path, compress=True))
 
 
 @pytest.mark.nightly
@@ -69,7 +69,7 @@ def test_the_fast_cases_hold_every_kind() -> None:
     kinds, inputs, levels, outputs, folds = set(), set(), set(), set(), set()
     slower = 0
     for seed in FAST_CASES:
-        case = random_case(seed, most=9)
+        case = random_case(seed, most=7)
         infos = case.graph.infer()
         outputs.add(type(case.graph.output))
         blocks = lower(case.graph, case.folding)
@@ -146,7 +146,7 @@ def test_the_class_of_quantised_scores(kind: IntType, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def deep(tmp_path_factory: pytest.TempPathFactory) -> Accelerator:
     """Three layers with converters and padding between them."""
-    return build(random_case(1, most=9), tmp_path_factory.mktemp("deep"))
+    return build(random_case(1, most=7), tmp_path_factory.mktemp("deep"))
 
 
 def test_two_frames_together_equal_two_frames_apart(deep: Accelerator) -> None:

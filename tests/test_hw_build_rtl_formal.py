@@ -266,8 +266,8 @@ FAULTS = [
     ("compressor", "low0 & low1", "low0 | low1"),
     ("compressor", "high1 ^ carry", "high1"),
     ("product_counter", "^padded", "|padded"),
-    ("compressor_tree", "first_carry(c+1)+k] = count[1]", "first_carry(c+1)+k] = count[0]"),
-    ("compressor_tree", "bits[c*ROWS+taken(c)+k]", "bits[c*ROWS+k]"),
+    ("compressor_tree", "[TWOS+k] = count[1]", "[TWOS+k] = count[0]"),
+    ("compressor_tree", "bits[c*ROWS+TAKEN+:REST]", "bits[c*ROWS+:REST]"),
     ("compressed_dot_product", "a[j*SIMD+g*GROUP+:N]", "a[j*SIMD+(GROUPS-1-g)*GROUP+:N]"),
 ]
 

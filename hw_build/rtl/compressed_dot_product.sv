@@ -68,7 +68,10 @@ module compressed_dot_product #(
   generate
     for (p = 0; p < PLANES; p = p + 1) begin : plane
       localparam integer C = column(p);
-      localparam integer FIRST = index_at_column(p);
+      localparam integer INDEX = index_at_column(p);
+      // Rows at which the plane's counts begin: low bits in its column, high bits in the next.
+      localparam integer LOW_ROW = INDEX * GROUPS;
+      localparam integer HIGH_ROW = GROUPS * planes_at(C + 1) + INDEX * HIGHS;
       for (g = 0; g < GROUPS; g = g + 1) begin : group
         localparam integer N = (g == GROUPS - 1) ? LAST : GROUP;
         wire [N*ACT_BITS-1:0] group_a;
@@ -85,16 +88,17 @@ module compressed_dot_product #(
             .ACT_KIND(ACT_KIND), .ACT_BITS(ACT_BITS), .PLANE(p)
         ) counter (.a(group_a), .w(group_w), .count(count));
         if (C < SUM_BITS) begin : low
-          assign bits[C*ROWS+FIRST*GROUPS+g] = count[0];
+          assign bits[C*ROWS+LOW_ROW+g] = count[0];
         end
         if (C + 1 < SUM_BITS && GROUP > 1 && g < HIGHS) begin : high
-          assign bits[(C+1)*ROWS+GROUPS*planes_at(C+1)+FIRST*HIGHS+g] = count[1];
+          assign bits[(C+1)*ROWS+HIGH_ROW+g] = count[1];
         end
       end
     end
     for (i = 0; i < SUM_BITS; i = i + 1) begin : unused_rows_of
-      for (j = rows_at(i); j < ROWS; j = j + 1) begin : unused_rows
-        assign bits[i*ROWS+j] = 1'b0;
+      localparam integer USED = rows_at(i);
+      if (USED < ROWS) begin : unused_rows
+        assign bits[i*ROWS+USED+:ROWS-USED] = '0;
       end
     end
   endgenerate

@@ -75,23 +75,31 @@ module compressor_tree #(
     end else begin : stage
       wire [COLUMNS*NEXT_ROWS-1:0] next_bits;
       for (c = 0; c < COLUMNS; c = c + 1) begin : column
-        for (k = 0; k < compressors(c); k = k + 1) begin : counter
-          localparam integer N = (taken(c) - 6 * k < 6) ? taken(c) - 6 * k : 6;
+        localparam integer COMPRESSORS = compressors(c);
+        localparam integer TAKEN = taken(c);
+        localparam integer REST = height(c) - TAKEN;
+        localparam integer HEIGHT = first_rest(c) + REST;  // at the next stage
+        // Where this column's bits go: counts of two and four, and what no compressor takes.
+        localparam integer TWOS = (c + 1) * NEXT_ROWS + first_carry(c + 1);
+        localparam integer FOURS = (c + 2) * NEXT_ROWS + second_carry(c + 2);
+        localparam integer UNTOUCHED = c * NEXT_ROWS + first_rest(c);
+        for (k = 0; k < COMPRESSORS; k = k + 1) begin : counter
+          localparam integer N = (TAKEN - 6 * k < 6) ? TAKEN - 6 * k : 6;
           wire [2:0] count;
           compressor #(.N(N)) of_column (.x(bits[c*ROWS+6*k+:N]), .count(count));
           assign next_bits[c*NEXT_ROWS+k] = count[0];
           if (c + 1 < COLUMNS) begin : twos
-            assign next_bits[(c+1)*NEXT_ROWS+first_carry(c+1)+k] = count[1];
+            assign next_bits[TWOS+k] = count[1];
           end
           if (c + 2 < COLUMNS && N > 3) begin : fours_bit
-            assign next_bits[(c+2)*NEXT_ROWS+second_carry(c+2)+k] = count[2];
+            assign next_bits[FOURS+k] = count[2];
           end
         end
-        for (k = 0; k < height(c) - taken(c); k = k + 1) begin : rest
-          assign next_bits[c*NEXT_ROWS+first_rest(c)+k] = bits[c*ROWS+taken(c)+k];
+        if (REST > 0) begin : rest
+          assign next_bits[UNTOUCHED+:REST] = bits[c*ROWS+TAKEN+:REST];
         end
-        for (k = 32'(NEXT_HEIGHTS[c*16+:16]); k < NEXT_ROWS; k = k + 1) begin : unused_rows
-          assign next_bits[c*NEXT_ROWS+k] = 1'b0;
+        if (HEIGHT < NEXT_ROWS) begin : unused_rows
+          assign next_bits[c*NEXT_ROWS+HEIGHT+:NEXT_ROWS-HEIGHT] = '0;
         end
       end
       compressor_tree #(

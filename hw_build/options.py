@@ -1,0 +1,47 @@
+"""What a user can ask of the flow. Light to import, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .boards import Board, board_named
+
+STAGE_NAMES = ("graph", "golden", "folding", "rtl", "simulation", "synthesis", "report")
+"""The stages in order, as --until takes them."""
+
+DEFAULT_TARGET_FPS = 100_000.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user asked for; see `python -m hw_build.flow run --help`.
+
+    `model` is a QONNX file; `vectors` the exported test vectors beside it, if it is a run's.
+    """
+
+    model: Path
+    vectors: Path | None
+    board: Board
+    clock_mhz: float
+    target_fps: float = DEFAULT_TARGET_FPS
+    inputs: Path | None = None
+    folding: Path | None = None
+    output: str = "auto"
+    input_type: str | None = None
+    seed: int = 0
+    trace: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON: paths as text, the board by its name."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        plain = {k: str(v) if isinstance(v, Path) else v for k, v in fields.items()}
+        return {**plain, "board": self.board.name}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Options:
+        """The inverse of `to_json`."""
+        paths = ("model", "vectors", "inputs", "folding")
+        made = {k: Path(v) if k in paths and v is not None else v for k, v in fields.items()}
+        return cls(**{**made, "board": board_named(fields["board"])})
