@@ -47,7 +47,9 @@ class MemoryFault:
             if zero and masked:
                 return "sign of a zero weight"
             padding = beat * p["SIMD"] + column_in_beat >= self.block.source.n
-            if padding and not binary and (masked or not sign):
+            # a zero input makes no product, but for the inverted ones
+            inverted = binary or (ternary and p["ACT_KIND"] == 1) or (quinary and sign)
+            if padding and not inverted:
                 return "weight of a padding column"
         else:
             group = self.word

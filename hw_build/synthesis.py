@@ -35,8 +35,9 @@ setattr -mod -unset keep_hierarchy {adders}
 flatten
 synth_xilinx -family {family} -flatten -noiopad -noclkbuf -run fine:map_luts
 opt_expr -mux_undef -noclkinv
-# a LUT costs one, two under a MUXF7 two; synth_xilinx itself prices a LUT2 at 2/5 of a LUT6
-abc -luts 6:1,2,4
+# every LUT costs one: synth_xilinx itself prices a LUT2 at 2/5 of a LUT6. No wide multiplexers:
+# ABC would take them for single LUTs that are as fast.
+abc -luts 6:1
 clean
 xilinx_srl -fixed -minlen 3
 techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6

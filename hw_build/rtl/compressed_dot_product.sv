@@ -25,23 +25,18 @@ module compressed_dot_product #(
   localparam integer LAST = SIMD - (GROUPS - 1) * GROUP;  // lanes of the last group
   localparam integer HIGHS = (LAST == 1) ? GROUPS - 1 : GROUPS;  // groups that can count two
 
-  function automatic integer column(input integer plane);
-    column = SHIFT + ((WEIGHT_KIND == 3) ? plane / ACT_BITS + plane % ACT_BITS : plane);
+  // Planes come in runs of RUN, one for each weight bit of integers: plane k * RUN + j is worth
+  // 2^(k+j), and its column is k + j + SHIFT. No loops: tools are slow at constant functions.
+  localparam integer RUN = (WEIGHT_KIND == 3) ? ACT_BITS : PLANES;
+  localparam integer RUNS = PLANES / RUN;
+  function automatic integer first_run(input integer c);  // the first that reaches column c
+    first_run = (c - SHIFT >= RUN) ? c - SHIFT - RUN + 1 : 0;
+  endfunction
+  function automatic integer last_run(input integer c);
+    last_run = (c - SHIFT < RUNS) ? c - SHIFT : RUNS - 1;
   endfunction
   function automatic integer planes_at(input integer c);
-    integer n;
-    begin
-      planes_at = 0;
-      for (n = 0; n < PLANES; n = n + 1) if (column(n) == c) planes_at = planes_at + 1;
-    end
-  endfunction
-  function automatic integer index_at_column(input integer plane);
-    integer n;
-    begin
-      index_at_column = 0;
-      for (n = 0; n < plane; n = n + 1)
-        if (column(n) == column(plane)) index_at_column = index_at_column + 1;
-    end
+    planes_at = (last_run(c) < first_run(c)) ? 0 : last_run(c) - first_run(c) + 1;
   endfunction
   // Rows of a column: low count bits of its planes, and high ones of the column below.
   function automatic integer rows_at(input integer c);
@@ -67,8 +62,8 @@ module compressed_dot_product #(
   genvar p, g, i, j;
   generate
     for (p = 0; p < PLANES; p = p + 1) begin : plane
-      localparam integer C = column(p);
-      localparam integer INDEX = index_at_column(p);
+      localparam integer C = SHIFT + p / RUN + p % RUN;
+      localparam integer INDEX = p / RUN - first_run(C);  // among the planes of its column
       // Rows at which the plane's counts begin: low bits in its column, high bits in the next.
       localparam integer LOW_ROW = INDEX * GROUPS;
       localparam integer HIGH_ROW = GROUPS * planes_at(C + 1) + INDEX * HIGHS;

@@ -1,0 +1,108 @@
+"""A whole accelerator after Yosys: TFC w1a1, 784-64-64-64-10 with arg max, at 1.43 M frames/s.
+
+Usage: python -m benchmarks.tfc_synthesis [RUN] [--cycles N] [--seeds N] [--no-clock]
+
+RUN is an exported run directory; without it, weights and thresholds are random. Every block is
+synthesised by itself. Beside its LUTs stand its deepest path and the clock that nextpnr reaches
+for the same RTL on an ECP5, the best of the seeds 1 to N.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+
+from benchmarks.record import print_header
+from hw_build.ecp5 import KIND as CLOCK_KIND
+from hw_build.ecp5 import clock_of_block
+from hw_build.emit import emit
+from hw_build.estimate import block_resources
+from hw_build.folding import choose_folding
+from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, MatVec, Threshold
+from hw_build.importer import import_qonnx
+from hw_build.lowering import lower
+from hw_build.synthesis import synthesise, with_transfer_end
+from hw_build.timing import predict
+from hw_build.yosys import nextpnr_ecp5_version, yosys_version
+
+MOST_LUTS = 4200
+"""Half of FINN's own estimate for TFC w1a1 at this speed."""
+CLOCK_MHZ = 100
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, nargs="?")
+    parser.add_argument("--cycles", type=int, default=69, help="cycles a frame, at most")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--no-clock", action="store_true", help="skip nextpnr, which takes minutes")
+    options = parser.parse_args()
+    print_header(f"synthesised (not placed); clock: {CLOCK_KIND}")
+    print(f"with     {yosys_version()}; {nextpnr_ecp5_version()}")
+    graph = random_tfc() if options.run is None else trained(options.run)
+    print(f"network  {'random weights' if options.run is None else options.run}")
+    folding = choose_folding(graph, options.cycles)
+    blocks = lower(graph, folding)
+    cycles = predict(blocks).interval
+    print(
+        "folding  "
+        + ", ".join(f"{name} {fold.pe} x {fold.simd}" for name, fold in folding.items())
+        + f": {cycles} cycles a frame, {CLOCK_MHZ / cycles:.3f} M frames/s at {CLOCK_MHZ} MHz"
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        emit(blocks, Path(scratch))
+        started = time.perf_counter()
+        found = synthesise(Path(scratch), blocks)
+        print(f"yosys    {time.perf_counter() - started:.1f} s, what the store held included")
+        print(
+            f"{'block':16}{'estimated':>10}{'LUT':>7}{'FF':>7}{'BRAM36':>8}{'depth':>7}{'MHz':>7}"
+        )
+        for block in with_transfer_end(blocks):
+            clock = "-"
+            if not options.no_clock:
+                seeds = range(1, options.seeds + 1)
+                routed = [clock_of_block(Path(scratch), block, seed) for seed in seeds]
+                clock = f"{max(r.clock_mhz for r in routed):.0f}"
+            r = found[block.name]
+            print(
+                f"{block.name:16}{block_resources(block).lut:10.0f}{r.lut:7}{r.ff:7}{r.bram36:8}"
+                f"{r.depth:7}{clock:>7}",
+                flush=True,
+            )
+    total = sum(r.lut for r in found.values())
+    estimated = sum(block_resources(b).lut for b in with_transfer_end(blocks))
+    print(f"{'all':16}{estimated:10.0f}{total:7}{sum(r.ff for r in found.values()):7}")
+    print(f"target   at most {MOST_LUTS} LUT: {'met' if total <= MOST_LUTS else 'MISSED'}")
+
+
+def trained(run: Path) -> Graph:
+    """The run's network, with the arg max in hardware."""
+    return import_qonnx(run / "model.onnx", "class").graph
+
+
+def random_tfc() -> Graph:
+    """784-64-64-64-10, binary throughout, weights and thresholds drawn with seed 0."""
+    rng = np.random.default_rng(0)
+    sizes = (784, 64, 64, 64, 10)
+    layers: list = [Input("input", (sizes[0],), BIPOLAR)]
+    for i, (columns, rows) in enumerate(itertools.pairwise(sizes)):
+        weights = rng.choice([-1, 1], (rows, columns)).astype(np.int64)
+        layers.append(MatVec(f"fc{i}", layers[-1].name, weights))
+        if i < 3:
+            spread = np.sqrt(columns)
+            table = np.rint(rng.normal(size=(rows, 1)) * spread).astype(np.int64)
+            layers.append(Threshold(f"fc{i}_act", f"fc{i}", table, -1, 2, BIPOLAR))
+    layers.append(ArgMax("class", "fc3"))
+    return Graph(tuple(layers))
+
+
+if __name__ == "__main__":
+    main()
