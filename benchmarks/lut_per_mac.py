@@ -33,7 +33,7 @@ from hw_build.synthesis import synthesise_block
 from hw_build.yosys import nextpnr_ecp5_version, yosys_version
 
 SEED = 1
-INT2, UINT4 = IntType(2, signed=True), IntType(4, signed=False)
+INT2 = IntType(2, signed=True)
 UNITS = (
     # kind of weights, inputs, folds in and out
     ("binary", BIPOLAR, 4, 2),
@@ -42,7 +42,6 @@ UNITS = (
     ("ternary", BIPOLAR, 4, 2),
     ("ternary", INT2, 4, 2),
     ("quinary", INT2, 4, 2),
-    ("int4", UINT4, 2, 2),
 )
 TARGETS = {"without weights": 1.8, "depth 8": 2.0}
 
@@ -100,7 +99,7 @@ def unit_block(kind: str, act: IntType, fold: Folding, fold_in: int, fold_out: i
     rng = np.random.default_rng(0)
     shape = (fold.pe * fold_out, fold.simd * fold_in)
     levels = {"binary": [-1, 1], "ternary": [-1, 0, 1], "quinary": [-2, -1, 0, 1, 2]}
-    weights = rng.choice(levels.get(kind, list(range(-8, 8))), shape).astype(np.int64)
+    weights = rng.choice(levels[kind], shape).astype(np.int64)
     source = Input("input", (shape[1],), act)
     matvec = MatVec("fc", "input", weights)
     info = matvec.infer(source.infer())

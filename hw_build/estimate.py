@@ -60,8 +60,13 @@ def rom_columns(words: int, width: int) -> float:
 
 
 def rom_luts(words: int, width: int) -> float:
-    """LUTs of a ROM in logic: one for each 64 words of a column, wide multiplexers beside them."""
-    return rom_columns(words, width) * max(1.0, words / 64)
+    """LUTs of a ROM in logic: one for each 64 words of a column, the last ones begun counted whole.
+
+    A rest of few words has few different columns, which saves some.
+    """
+    whole, rest = divmod(words, 64)
+    per_column = whole + (0 if rest == 0 else 0.7 if whole and rest <= 8 else 1)
+    return rom_columns(words, width) * per_column
 
 
 def bram36_of(words: int, width: int) -> float:

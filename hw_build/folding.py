@@ -83,8 +83,9 @@ def converter_cycles(n: int, source_lanes: int, sink_lanes: int) -> int:
 def choose_folding(graph: Graph, interval: int, port_bits: int = 64) -> dict[str, Folding]:
     """The cheapest folding with every block at or under `interval` cycles a frame.
 
-    Cost is estimated LUTs, a block RAM counted as `LUTS_PER_BRAM` of them. Returns foldings by
-    the names of the graph's MatVec layers; UserError if `interval` is below one cycle.
+    No layer is made faster than the input port can feed it. Cost is estimated LUTs, a block RAM
+    counted as `LUTS_PER_BRAM` of them. Returns foldings by the names of the graph's MatVec layers;
+    UserError if `interval` is below one cycle.
     """
     if interval < 1:
         raise UserError(
@@ -96,6 +97,7 @@ def choose_folding(graph: Graph, interval: int, port_bits: int = 64) -> dict[str
     layers = _layers(graph)
     first = layers[0]
     lanes = port_lanes(first.columns, first.act.bits, port_bits)
+    interval = max(interval, -(-first.columns // lanes))  # no faster than the input port
     # the best chain so far for each number of lanes that its last layer puts out
     chains: dict[int, _Chain] = {lanes: _Chain(0.0, 0, ())}
     for layer in layers:
@@ -145,17 +147,29 @@ def _candidates(layer: _Layer, interval: int) -> list[tuple[Folding, float]]:
     """Foldings that meet the interval with their cost: for each SIMD the least PE."""
     found = []
     for fold_in in range(1, min(layer.columns, interval) + 1):
-        simd = -(-layer.columns // fold_in)
-        if -(-layer.columns // simd) != fold_in:
+        least = -(-layer.columns // fold_in)
+        if -(-layer.columns // least) != fold_in:
             continue  # the same SIMD at a shorter fold was offered before
         fold_out_most = max(1, interval // fold_in)
         for fold_out in {fold_out_most, *_divisors_up_to(layer.rows, fold_out_most)}:
             pe = -(-layer.rows // fold_out)
-            resources: Resources = layer.resources(pe, simd)
-            cost = resources.lut + LUTS_PER_BRAM * resources.bram36
-            found.append((Folding(pe, simd), cost))
+            for simd in {least, _roundest(layer.columns, fold_in)}:
+                resources: Resources = layer.resources(pe, simd)
+                cost = resources.lut + LUTS_PER_BRAM * resources.bram36
+                found.append((Folding(pe, simd), cost))
     shallow = [(folding, cost) for folding, cost in found if folding.simd <= MOST_SIMD]
     return shallow or found
+
+
+def _roundest(columns: int, fold_in: int) -> int:
+    """Of the SIMDs that take `fold_in` beats, the one with the most factors of two.
+
+    It pads a little more than the least, and makes a far simpler width converter.
+    """
+    least = -(-columns // fold_in)
+    most = least if fold_in == 1 else -(-columns // (fold_in - 1)) - 1
+    shift = next(b for b in range(most.bit_length(), -1, -1) if most >> b << b >= least)
+    return most >> shift << shift
 
 
 def _divisors_up_to(n: int, most: int) -> list[int]:

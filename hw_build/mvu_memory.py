@@ -134,8 +134,8 @@ def mvu_memory(
             memories.append(
                 Memory(
                     f"{name}_threshold{stage}.mem",
-                    picked.shape[1] * pe * sum_bits,
-                    words_of(group_major(picked, pe), sum_bits),
+                    pe * sum_bits,
+                    words_of(group_major(picked, pe).reshape(-1, pe), sum_bits),
                 )
             )
     memories.append(

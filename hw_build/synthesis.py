@@ -30,10 +30,14 @@ RESULT = "synthesised.json"
 SCRIPT = """\
 {reading}\
 setattr -mod -set keep_hierarchy 1 {kept}
-synth_xilinx -family {family} -flatten -noiopad -noclkbuf -run begin:fine
+# the library without cells_xtra.v: nothing in there is mapped to, and it takes long to read
+read_verilog -lib -specify +/xilinx/cells_sim.v
+synth_xilinx -family {family} {options} -run prepare:map_memory
+{memories}
+synth_xilinx -family {family} {options} -run map_ffram:fine
 setattr -mod -unset keep_hierarchy {adders}
 flatten
-synth_xilinx -family {family} -flatten -noiopad -noclkbuf -run fine:map_luts
+synth_xilinx -family {family} {options} -run fine:map_luts
 opt_expr -mux_undef -noclkinv
 # every LUT costs one: synth_xilinx itself prices a LUT2 at 2/5 of a LUT6. No wide multiplexers:
 # ABC would take them for single LUTs that are as fast.
@@ -52,6 +56,12 @@ select {top}
 write_json -selected {netlist}
 """
 """`synth_xilinx` with a LUT mapping of our own in place of its last but one step."""
+
+OPTIONS = "-flatten -noiopad -noclkbuf -nodsp"
+LUT_RAM = """\
+memory_libmap -lib +/xilinx/lutrams_xc5v.txt
+techmap -map +/xilinx/lutrams_xc5v_map.v"""
+"""Block RAM's library takes seconds to read, and few blocks have any."""
 
 
 @dataclass(frozen=True)
@@ -144,5 +154,9 @@ def synthesis_script(lone: LoneBlock, family: str) -> str:
         adders=copies_of(ADDERS),
         top=lone.block.module,
         family=family,
+        options=OPTIONS,
+        memories=f"synth_xilinx -family {family} {OPTIONS} -run map_memory:map_ffram"
+        if lone.block.parameters.get("BLOCK_MEMORY")
+        else LUT_RAM,
         netlist=NETLIST,
     )

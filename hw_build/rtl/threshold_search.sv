@@ -2,8 +2,9 @@
 // stage, LEVEL_BITS - 1 stages. The first comparison is the sign of the value, which comes in
 // relative to its middle threshold; the thresholds in the memories are relative to it as well.
 //
-// Stage s chooses among 2^(s+1) thresholds a channel. Its memory holds a word for each group; in
-// it the threshold for prefix r (the level bits found so far) of lane p has number r * PE + p.
+// Stage s chooses among 2^(s+1) thresholds a channel, by the level bits found so far, the prefix.
+// Word number group * 2^(s+1) + prefix of its memory holds a threshold for each lane; every lane
+// reads the word of its own prefix.
 module threshold_search #(
     parameter integer PE = 4,           // channels side by side
     parameter integer GROUPS = 2,       // groups of PE channels
@@ -41,13 +42,14 @@ module threshold_search #(
       reg [PE*VALUE_BITS-1:0] value_next;
       reg [PE*LEVEL_BITS-1:0] level_next;
       reg [GROUP_BITS-1:0] group_next;
-      (* rom_style = "distributed" *) reg [WORDS*PE*VALUE_BITS-1:0] memory[0:GROUPS-1];
+      localparam integer ADDRESS_BITS = $clog2(GROUPS * WORDS);
+      (* rom_style = "distributed" *) reg [PE*VALUE_BITS-1:0] memory[0:GROUPS*WORDS-1];
       initial $readmemh({THRESHOLD_FILE, 8'(48 + s), ".mem"}, memory);
-      wire [WORDS*PE*VALUE_BITS-1:0] word = memory[group_here];
       for (p = 0; p < PE; p = p + 1) begin : lane
         wire [s:0] prefix = level_here[p*LEVEL_BITS+BIT+1+:s+1];
+        wire [PE*VALUE_BITS-1:0] word = memory[ADDRESS_BITS'({group_here, prefix})];
         wire reached = $signed(value_here[p*VALUE_BITS+:VALUE_BITS])
-                       >= $signed(word[(32'(prefix)*PE+p)*VALUE_BITS+:VALUE_BITS]);
+                       >= $signed(word[p*VALUE_BITS+:VALUE_BITS]);
         always_ff @(posedge clk) if (enable & valid[s]) begin
           level_next[p*LEVEL_BITS+:LEVEL_BITS] <=
               level_here[p*LEVEL_BITS+:LEVEL_BITS] | (LEVEL_BITS'(reached) << BIT);
