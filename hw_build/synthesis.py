@@ -32,6 +32,9 @@ SCRIPT = """\
 setattr -mod -set keep_hierarchy 1 {kept}
 # the library without cells_xtra.v: nothing in there is mapped to, and it takes long to read
 read_verilog -lib -specify +/xilinx/cells_sim.v
+# ROM in logic at once: later, Yosys would move registers from its address to its data
+proc
+memory_map -rom-only -attr rom_style=logic
 synth_xilinx -family {family} {options} -run prepare:map_memory
 {memories}
 synth_xilinx -family {family} {options} -run map_ffram:fine

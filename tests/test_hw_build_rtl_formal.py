@@ -146,27 +146,33 @@ def leaf_of(module: str) -> str:
     return next(leaf for leaf in LEAVES if leaf in module.split("\\"))
 
 
-def prove_leaf(folder: Path, leaf: str, parameters: dict[str, int]) -> None:
-    """By SAT: the leaf's count is the number of ones of its inputs, or of its products."""
-    values = ", ".join(f".{name}({value})" for name, value in parameters.items())
-    n = parameters["N"]
-    if leaf == "compressor":
-        ports, count, ones = f"input [{n - 1}:0] x", "[2:0]", "x"
-        body = f"compressor #({values}) leaf (.x(x), .count(count));"
-    else:
-        wide = {c: n * parameters[f"{k}_BITS"] - 1 for c, k in (("a", "ACT"), ("w", "WEIGHT"))}
-        ports, count, ones = f"input [{wide['a']}:0] a, input [{wide['w']}:0] w", "[1:0]", "ones"
-        body = f"""wire [{n - 1}:0] ones;
-        product_counter #({values}) leaf (.a(a), .w(w), .count(count));
-        partial_products #({values}) products (.a(a), .w(w), .products(ones));"""
-    (folder / "leaf.sv").write_text(f"""module leaf_miter({ports}, output ok);
-        wire {count} count;
-        {body}
-        assign ok = {{1'b0, count}} == $countones({ones});
-    endmodule\n""")
+def prove_leaves(folder: Path, leaves: list[tuple[str, dict[str, int]]]) -> None:
+    """By SAT: each leaf's count is the number of ones of its inputs, or of its products."""
+    ports, body = [], []
+    for i, (leaf, parameters) in enumerate(leaves):
+        values = ", ".join(f".{name}({value})" for name, value in parameters.items())
+        n = parameters["N"]
+        if leaf == "compressor":
+            ports.append(f"input [{n - 1}:0] x{i}")
+            body.append(f"wire [2:0] count{i}; wire [{n - 1}:0] ones{i} = x{i};")
+            body.append(f"compressor #({values}) leaf{i} (.x(x{i}), .count(count{i}));")
+        else:
+            ports.append(f"input [{n * parameters['ACT_BITS'] - 1}:0] a{i}")
+            ports.append(f"input [{n * parameters['WEIGHT_BITS'] - 1}:0] w{i}")
+            given = f".a(a{i}), .w(w{i})"
+            body.append(f"wire [1:0] count{i}; wire [{n - 1}:0] ones{i};")
+            body.append(f"product_counter #({values}) leaf{i} ({given}, .count(count{i}));")
+            body.append(f"partial_products #({values}) products{i} ({given}, .products(ones{i}));")
+        body.append(f"assign ok[{i}] = {{1'b0, count{i}}} == $countones(ones{i});")
+    (folder / "leaves.sv").write_text(
+        f"module leaves({', '.join(ports)}, output [{len(leaves) - 1}:0] ok);\n"
+        + "\n".join(body)
+        + "\nendmodule\n"
+    )
+    every = "1" * len(leaves)
     run_yosys(
-        f"read_verilog -sv {SOURCES} leaf.sv\nhierarchy -check -top leaf_miter\nproc\nflatten\n"
-        "opt -full\nsat -verify -prove ok 1 leaf_miter\n",
+        f"read_verilog -sv {SOURCES} leaves.sv\nhierarchy -check -top leaves\nproc\nflatten\n"
+        f"opt -full\nsat -verify -prove ok {len(leaves)}'b{every} leaves\n",
         folder,
     )
 
@@ -239,8 +245,7 @@ def n_planes(p: dict[str, int]) -> int:
 
 
 def prove_any_width(folder: Path, values: tuple[int, ...]) -> None:
-    for leaf, parameters in check_wiring(heap_of(folder, values), values):
-        prove_leaf(folder, leaf, parameters)
+    prove_leaves(folder, check_wiring(heap_of(folder, values), values))
 
 
 @pytest.mark.parametrize("values", SMALL, ids=str)

@@ -103,7 +103,7 @@ def test_a_cell_without_a_price_is_refused(tmp_path):
     file = tmp_path / "netlist.json"
     cells = {"x": cell("URAM288", "Q", Q=[1])}
     file.write_text(json.dumps({"modules": {"m": {"attributes": {"top": 1}, "cells": cells}}}))
-    with pytest.raises(MachineError, match="no price here(.|\n)*URAM288"):
+    with pytest.raises(MachineError, match=r"no price here(.|\n)*URAM288"):
         Netlist.read(file)
 
 
@@ -122,7 +122,8 @@ def test_after_an_edit_only_the_edited_layer_is_synthesised_again(tmp_path, monk
     blocks = emitted(network(), tmp_path / "a")
     first = synthesise(tmp_path / "a", blocks, store=store, progress=lines.append)
     names = [block.name for block in with_transfer_end(blocks)]
-    assert list(first) == names == list(mapped)
+    assert list(first) == names
+    assert set(mapped) == set(names)
     assert len(lines) == len(names)
     assert set(mapped.values()) == {1}
     assert all(r.lut > 0 and r.depth > 0 and r.dsp == 0 for r in first.values())
