@@ -70,7 +70,7 @@ def main() -> None:
             if not options.no_clock:
                 seeds = range(1, options.seeds + 1)
                 routed = [clock_of_block(Path(scratch), block, seed) for seed in seeds]
-                clock = f"{max(r.clock_mhz for r in routed):.0f}"
+                clock = f"{max(r.clock_mhz for r in routed):.1f}"
             r = found[block.name]
             print(
                 f"{block.name:16}{block_resources(block).lut:10.0f}{r.lut:7}{r.ff:7}{r.bram36:8}"

@@ -45,8 +45,10 @@ def dot_product_cells(
     while max(heights) > 3:
         heights, spent = _stage(heights)
         lut += spent
-    lowest = [next((c for c in range(width) if heights[c] > row), width) for row in range(3)]
-    adder_lut = width - lowest[0] + (width - lowest[1]) + (width - lowest[2])
+    occupied = sum(height > 0 for height in heights)
+    second, third = (next((c for c in range(width) if heights[c] > row), width) for row in (1, 2))
+    # the first two numbers end where the heap does, the others are added to the whole accumulator
+    adder_lut = max(0, occupied - second) + (width - third) + width
     return DotProductCells(lut, sum(heights), adder_lut)
 
 

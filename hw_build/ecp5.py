@@ -50,7 +50,7 @@ def clock_of_block(rtl_folder: Path, block: Block, seed: int, store: Store | Non
     """
     lone = LoneBlock(rtl_folder, block)
     script = SCRIPT.format(reading=lone.reading, top=block.module, leaves=copies_of(LEAVES))
-    arguments = ["--85k", "--package", "CABGA756", "--seed", str(seed), "--freq", "100"]
+    arguments = ["--85k", "--package", "CABGA756", "--seed", str(seed), "--freq", "200"]
     arguments += ["--timing-allow-fail", "--json", "mapped.json", "--report", "report.json", "-q"]
     key = {
         "files": lone.digests,

@@ -60,24 +60,28 @@ def rom_columns(words: int, width: int) -> float:
 
 
 def rom_luts(words: int, width: int) -> float:
-    """LUTs of a ROM in logic: one for each 64 words of a column, the last ones begun counted whole.
+    """LUTs of a ROM in logic: one for each 64 words of a column, and multiplexers of four inputs.
 
     A rest of few words has few different columns, which saves some.
     """
     whole, rest = divmod(words, 64)
-    per_column = whole + (0 if rest == 0 else 0.7 if whole and rest <= 8 else 1)
-    return rom_columns(words, width) * per_column
+    leaves = whole + (0 if rest == 0 else 0.7 if whole and rest <= 8 else 1)
+    return rom_columns(words, width) * (leaves + max(0.0, leaves - 1) / 3)
 
 
 def bram36_of(words: int, width: int) -> float:
-    """36-kbit block RAMs of a ROM with one read port: the best of its legal shapes."""
+    """36-kbit block RAMs of a ROM with one read port: its best shape, a rest in half a block.
+
+    Yosys also lays three words side by side in a row, which makes depths of three times a power
+    of two.
+    """
     shapes = ((512, 72), (1024, 36), (2048, 18), (4096, 9), (8192, 4), (16384, 2), (32768, 1))
-    best = min(ceil(words / depth) * ceil(width / bits) for depth, bits in shapes)
-    halves = min(
-        ceil(words / depth) * ceil(width / bits)
-        for depth, bits in ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
-    )
-    return min(best, halves / 2)
+    triple = ((1536, 24), (3072, 12), (6144, 6))
+    found = []
+    for depth, bits in shapes + triple:
+        whole, rest = divmod(width, bits)
+        found.append(ceil(words / depth) * (whole + (rest > 0) * (0.5 if 2 * rest <= bits else 1)))
+    return min(found)
 
 
 def lut_ram_luts(depth: int, width: int) -> float:
@@ -126,42 +130,52 @@ def _unit(u: _Unit) -> Resources:
         lut += rom_luts(u.words, weights)
         ff += rom_columns(u.words, weights)
     lut += rom_luts(u.fold_out, starts)
-    ff += rom_columns(u.fold_out, starts)
     if u.fold_in > 1:
         ff += starts
+    beat, group, address = (_bits(n) for n in (u.fold_in, u.fold_out, u.words))
     if u.fold_out > 1:
-        lut += lut_ram_luts(_power_of_two(2 * u.fold_in), u.simd * u.act_bits)
+        depth = _power_of_two(2 * u.fold_in)
+        pointers = 3 * (_bits(depth) + 1) + beat + group
     else:
-        lut += lut_ram_luts(2, u.simd * u.act_bits)
-    counters = sum((n - 1).bit_length() for n in (u.fold_in, u.fold_out, u.words, 4 * u.fold_in))
-    lut += CONTROL_LUT + COUNTER_LUT * counters
-    ff += CONTROL_FF + COUNTER_FF * counters
+        depth, pointers = 2, 4
+    lut += lut_ram_luts(depth, u.simd * u.act_bits)
+    lut += CONTROL_LUT + COUNTER_LUT * (pointers + beat + group + address)
+    # first, last and valid of two stages, and the group, go along with the data
+    ff += CONTROL_FF + pointers + beat + address + 3 * group
     if u.level_bits == 0:
         ff += starts
     elif u.level_bits == 1:
         ff += u.pe
     else:
-        ff += starts
+        ff += starts + group
         for stage in range(u.level_bits - 1):
-            thresholds = 2 << stage
-            lut += starts * (SEARCH_LUT + SEARCH_LUT_A_WORD * (thresholds / 4))
-            lut += rom_luts(u.fold_out, starts * thresholds)
-            ff += u.pe * (stage + 2) + (starts if stage < u.level_bits - 2 else 0)
+            # each lane reads by its own prefix; a ROM of five address bits joins the comparison
+            words = u.fold_out * (2 << stage)
+            rom = 0.0 if words <= 32 else rom_luts(words, u.sum_bits)
+            lut += u.pe * (SEARCH_LUT * u.sum_bits + rom)
+            ff += u.pe * (stage + 2) + 1
+            if stage < u.level_bits - 2:
+                ff += starts + group
     if u.out_base:
         lut += u.pe * (u.level_bits - 1)
     return Resources(lut=lut, ff=ff, bram36=bram)
 
 
+def _bits(n: int) -> int:
+    """Bits of a counter of n values."""
+    return (n - 1).bit_length()
+
+
 def _power_of_two(n: int) -> int:
     """The least power of two that is n or more."""
-    return 1 << (n - 1).bit_length()
+    return 1 << _bits(n)
 
 
-CONTROL_LUT, COUNTER_LUT = 12.0, 1.5
-CONTROL_FF, COUNTER_FF = 6.0, 1.0
-SEARCH_LUT, SEARCH_LUT_A_WORD = 1.0, 1.0
-"""Fitted. LUTs and registers of a unit's control, a bit of its counters; LUTs of a stage of the
-threshold search, a bit of the value, and a bit of the value for each four thresholds."""
+CONTROL_LUT, COUNTER_LUT = 12.0, 1.2
+CONTROL_FF = 7.0
+SEARCH_LUT = 1.0
+"""Fitted. LUTs and registers of a unit's control, and for a bit of its counters; LUTs of a stage of
+the threshold search for a bit of the value."""
 
 
 def mvu_resources(
@@ -226,37 +240,36 @@ def block_resources(block: Block) -> Resources:
 
 
 def _splitter(n: dict[str, int]) -> Resources:
-    """A multiplexer of RATIO inputs for each bit: four inputs a LUT, wide multiplexers beside."""
-    counters = (n["ratio"] - 1).bit_length()
+    """A multiplexer of RATIO inputs for each bit, four inputs a LUT."""
+    counters = _bits(n["ratio"])
     if n["vector"] % n["ratio"]:
-        counters += (n["vector"] - 1).bit_length()
+        counters += _bits(n["vector"])
     width = n["lane_bits"] * n["lanes"]
     return Resources(lut=width * max(1.0, n["ratio"] / 4) + 2 + 2 * counters, ff=counters)
 
 
 def _joiner(n: dict[str, int]) -> Resources:
-    """Registers that shift; a vector that needs padding has its input gated."""
-    counters, gates = (n["ratio"] - 1).bit_length(), 0
+    """Registers that shift, and counters; padding is the registers' own reset."""
+    counters, padding = _bits(n["ratio"]), 0
     if n["vector"] % n["ratio"]:
         counters += n["vector"].bit_length()
-        gates = n["lane_bits"] * n["lanes"]
+        padding = 4
     width = n["lane_bits"] * n["lanes"] * n["ratio"]
-    return Resources(lut=gates + 5 + 1.5 * counters, ff=width + counters + 1)
+    return Resources(lut=2.5 + 1.5 * counters + padding, ff=width + counters + 1)
 
 
 def _arg_max(n: dict[str, int]) -> Resources:
-    """A comparison and two multiplexers for each lane."""
-    beats = ceil(n["n"] / n["lanes"])
-    counter = (beats - 1).bit_length()
-    scores = n["score_bits"] + n["index_bits"]
-    lut = n["lanes"] * (1.5 * n["score_bits"] + n["index_bits"]) + 2 * counter + 4
-    return Resources(lut=lut, ff=scores + n["index_bits"] + counter + 1)
+    """A comparison by a carry chain and two multiplexers; more of both for lanes beyond one."""
+    counter = _bits(ceil(n["n"] / n["lanes"]))
+    score, index = n["score_bits"], n["index_bits"]
+    lut = 4.5 + 0.7 * score + 2.7 * index + (n["lanes"] - 1) * (1.5 * score + index)
+    return Resources(lut=lut, ff=score + 2 * index + counter + 1)
 
 
 def _transfer_end(n: dict[str, int]) -> Resources:
     """A counter of 32 bits that is loaded, and one of the beats of a frame."""
-    counter = (n["beats"] - 1).bit_length()
-    return Resources(lut=49 + 2 * counter, ff=33 + max(1, counter))
+    counter = max(1, _bits(n["beats"]))
+    return Resources(lut=47.5 + 1.5 * counter, ff=33 + counter)
 
 
 _OTHERS = {

@@ -144,14 +144,15 @@ adds a level of logic to the longest path, and saves little."""
 
 
 def _candidates(layer: _Layer, interval: int) -> list[tuple[Folding, float]]:
-    """Foldings that meet the interval with their cost: for each SIMD the least PE."""
+    """Foldings that meet the interval with their cost: for each SIMD the least PE, and all rows."""
     found = []
     for fold_in in range(1, min(layer.columns, interval) + 1):
         least = -(-layer.columns // fold_in)
         if -(-layer.columns // least) != fold_in:
             continue  # the same SIMD at a shorter fold was offered before
         fold_out_most = max(1, interval // fold_in)
-        for fold_out in {fold_out_most, *_divisors_up_to(layer.rows, fold_out_most)}:
+        # one group is offered as well: it needs no replay of the vector
+        for fold_out in {fold_out_most, *_divisors_up_to(layer.rows, fold_out_most), 1}:
             pe = -(-layer.rows // fold_out)
             for simd in {least, _roundest(layer.columns, fold_in)}:
                 resources: Resources = layer.resources(pe, simd)

