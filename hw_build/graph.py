@@ -1,9 +1,10 @@
 """The integer dataflow graph: typed, frozen layers with exact integer semantics.
 
 A graph is a tuple of layers in the order they run. Tensors are channels-last integer arrays with
-the batch first: `(N, C)` for vectors. Every executor (numpy, RTL under Verilator, FINN, a board)
-computes exactly what the layers' docstrings say. What the integers mean as real numbers is kept
-beside the graph in `Meaning`, for comparisons and reports; it never enters a computation.
+the batch first: `(N, C)` for vectors, `(N, H, W, C)` for images. Every executor (numpy, RTL under
+Verilator, FINN, a board) computes exactly what the layers' docstrings say. What the integers mean
+as real numbers is kept beside the graph in `Meaning`, for comparisons and reports; it never enters
+a computation.
 """
 
 from __future__ import annotations
@@ -15,187 +16,47 @@ import numpy as np
 
 from deploy.errors import UserError
 
+from .image_layers import Add, Concat, Depthwise, Flatten, MaxPool, Pad, Upsample, Window
+from .int_type import BIPOLAR, IntType, TensorInfo
+from .layers import ArgMax, Input, MatVec, Threshold, TopK
 
-@dataclass(frozen=True)
-class IntType:
-    """An integer type as hardware carries it.
+__all__ = [
+    "BIPOLAR",
+    "Add",
+    "ArgMax",
+    "Concat",
+    "Depthwise",
+    "Flatten",
+    "Graph",
+    "Input",
+    "IntType",
+    "Layer",
+    "MatVec",
+    "MaxPool",
+    "Meaning",
+    "Pad",
+    "TensorInfo",
+    "Threshold",
+    "TopK",
+    "Upsample",
+    "Window",
+]
 
-    `bipolar` is {-1, +1} in one bit, 1 for +1. All others are plain binary, two's complement
-    where `signed`. Ternary {-1, 0, +1} is a signed type of 2 bits, quinary {-2..2} one of 3 bits.
-    """
-
-    bits: int
-    signed: bool
-    bipolar: bool = False
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.bits <= 32 or (self.bipolar and (self.bits != 1 or not self.signed)):
-            raise ValueError(f"no such integer type: {self!r}")
-
-    @property
-    def lo(self) -> int:
-        if self.bipolar:
-            return -1
-        return -(1 << (self.bits - 1)) if self.signed else 0
-
-    @property
-    def hi(self) -> int:
-        if self.bipolar:
-            return 1
-        return (1 << (self.bits - self.signed)) - 1
-
-    def __str__(self) -> str:
-        if self.bipolar:
-            return "BIPOLAR"
-        return f"{'INT' if self.signed else 'UINT'}{self.bits}"
-
-    @classmethod
-    def parse(cls, text: str) -> IntType:
-        """The inverse of `str`."""
-        if text == "BIPOLAR":
-            return BIPOLAR
-        signed = text.startswith("INT")
-        return cls(int(text.removeprefix("INT" if signed else "UINT")), signed)
-
-    @classmethod
-    def holding(cls, lo: int, hi: int) -> IntType:
-        """The narrowest plain type that holds every integer from `lo` to `hi`."""
-        if lo >= 0:
-            return cls(max(1, int(hi).bit_length()), signed=False)
-        return cls(max(max(int(hi), 0).bit_length(), int(-lo - 1).bit_length()) + 1, signed=True)
-
-
-BIPOLAR = IntType(1, signed=True, bipolar=True)
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """What is known of a tensor: shape without the batch, type, and the proven range per channel.
-
-    `lo` and `hi` are int64 arrays of shape (C,), C being the last entry of `shape`.
-    """
-
-    shape: tuple[int, ...]
-    type: IntType
-    lo: np.ndarray
-    hi: np.ndarray
-
-    @property
-    def n_channels(self) -> int:
-        return self.shape[-1]
-
-
-@dataclass(frozen=True, eq=False)
-class Input:
-    """The integers that the host sends, one vector of `shape` per frame."""
-
-    name: str
-    shape: tuple[int, ...]
-    type: IntType
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return ()
-
-    def infer(self) -> TensorInfo:
-        ones = np.ones(self.shape[-1], np.int64)
-        return TensorInfo(self.shape, self.type, ones * self.type.lo, ones * self.type.hi)
-
-
-@dataclass(frozen=True, eq=False)
-class MatVec:
-    """y[o] = sum over i of weights[o, i] * x[i], and nothing else: no bias, no scale.
-
-    `weights` is an int64 array of shape (outputs, inputs). The accumulator's range is proven
-    from the weights and the range of x.
-    """
-
-    name: str
-    source: str
-    weights: np.ndarray
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
-
-    def infer(self, x: TensorInfo) -> TensorInfo:
-        if self.weights.ndim != 2 or self.weights.shape[1] != x.n_channels:
-            raise ValueError(f"{self.name}: weights {self.weights.shape} on input {x.shape}")
-        positive, negative = np.maximum(self.weights, 0), np.minimum(self.weights, 0)
-        lo = positive @ x.lo + negative @ x.hi
-        hi = positive @ x.hi + negative @ x.lo
-        shape = (*x.shape[:-1], len(self.weights))
-        return TensorInfo(shape, IntType.holding(int(lo.min()), int(hi.max())), lo, hi)
-
-    @property
-    def weight_kind(self) -> str:
-        """'binary', 'ternary', 'quinary' or 'int': the cheapest arithmetic that is exact."""
-        values = set(np.unique(self.weights).tolist())
-        for kind, levels in WEIGHT_LEVELS.items():
-            if values <= levels:
-                return kind
-        return "int"
-
-    @property
-    def weight_bits(self) -> int:
-        """Bits that one weight takes in memory: 1, 2 and 3 for the named kinds."""
-        if self.weight_kind != "int":
-            return {"binary": 1, "ternary": 2, "quinary": 3}[self.weight_kind]
-        signed = IntType.holding(min(-1, int(self.weights.min())), int(self.weights.max()))
-        return signed.bits
-
-
-WEIGHT_LEVELS = {"binary": {-1, 1}, "ternary": {-1, 0, 1}, "quinary": {-2, -1, 0, 1, 2}}
-
-
-@dataclass(frozen=True, eq=False)
-class Threshold:
-    """y[c] = base + step * (number of t in thresholds[c] with x[c] >= t).
-
-    `thresholds` is an int64 array of shape (C, K), ascending along K; equal neighbours are a
-    level that no value reaches. A threshold above the range of x is never reached, one at or
-    below its low end always. A bipolar output has K = 1, base = -1, step = 2.
-    """
-
-    name: str
-    source: str
-    thresholds: np.ndarray
-    base: int
-    step: int
-    type: IntType
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
-
-    def infer(self, x: TensorInfo) -> TensorInfo:
-        if len(self.thresholds) != x.n_channels:
-            raise ValueError(f"{self.name}: {len(self.thresholds)} rows for {x.shape}")
-        if (np.diff(self.thresholds, axis=1) < 0).any():
-            raise ValueError(f"{self.name}: thresholds do not ascend")
-        lo = self.base + self.step * (x.lo[:, None] >= self.thresholds).sum(axis=1)
-        hi = self.base + self.step * (x.hi[:, None] >= self.thresholds).sum(axis=1)
-        return TensorInfo(x.shape, self.type, lo, hi)
-
-
-@dataclass(frozen=True, eq=False)
-class ArgMax:
-    """y = the lowest index among the channels that hold the greatest value; shape (1,)."""
-
-    name: str
-    source: str
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
-
-    def infer(self, x: TensorInfo) -> TensorInfo:
-        last = x.n_channels - 1
-        index_type = IntType.holding(0, last)
-        return TensorInfo((*x.shape[:-1], 1), index_type, np.array([0]), np.array([last]))
-
-
-Layer = Input | MatVec | Threshold | ArgMax
+Layer = (
+    Input
+    | Pad
+    | Window
+    | MatVec
+    | Depthwise
+    | Threshold
+    | MaxPool
+    | Add
+    | Concat
+    | Upsample
+    | Flatten
+    | ArgMax
+    | TopK
+)
 
 
 @dataclass(frozen=True, eq=False)

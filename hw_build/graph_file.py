@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from deploy.errors import UserError
-from hw_build.graph import ArgMax, Graph, Input, IntType, Layer, MatVec, Meaning, Threshold
+from hw_build.graph import Graph, Meaning
 from hw_build.input_quantiser import InputQuantiser
+from hw_build.layer_file import layer_from_json, layer_to_json
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised by one whenever an older reader would misread the files."""
 
 GRAPH_FILE, WEIGHTS_FILE = "graph.json", "weights.npz"
@@ -52,7 +53,7 @@ def save(imported: Imported, folder: Path) -> None:
         "schema": SCHEMA,
         "input_shape": list(imported.input_shape),
         "quantiser": imported.quantiser.to_json(),
-        "layers": [_layer_to_json(layer, arrays) for layer in graph.layers],
+        "layers": [layer_to_json(layer, arrays) for layer in graph.layers],
         "meanings": {
             name: {
                 "tensor": meaning.tensor,
@@ -76,7 +77,7 @@ def load(folder: Path) -> Imported:
     arrays = _read_arrays(folder / WEIGHTS_FILE)
     where = str(folder / GRAPH_FILE)
     try:
-        layers = tuple(_layer_from_json(fields, arrays) for fields in document["layers"])
+        layers = tuple(layer_from_json(fields, arrays) for fields in document["layers"])
         meanings = {
             name: Meaning(
                 fields["tensor"],
@@ -139,14 +140,6 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise _damaged(str(path), str(error)) from error
 
 
-def _narrow(integers: np.ndarray) -> np.ndarray:
-    for kind in (np.int8, np.int16, np.int32):
-        bounds = np.iinfo(kind)
-        if integers.size and bounds.min <= integers.min() and integers.max() <= bounds.max:
-            return integers.astype(kind)
-    return integers
-
-
 def _real_to_json(values: np.ndarray, key: str, arrays: dict[str, np.ndarray]) -> float | str:
     """A scalar as a number (its shortest exact text), a vector as its key in the archive."""
     values = np.asarray(values, np.float64)
@@ -158,59 +151,3 @@ def _real_to_json(values: np.ndarray, key: str, arrays: dict[str, np.ndarray]) -
 
 def _real_from_json(value: float | str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     return arrays[value] if isinstance(value, str) else np.asarray(float(value))
-
-
-def _layer_to_json(layer: Layer, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    fields: dict[str, Any] = {"kind": type(layer).__name__, "name": layer.name}
-    match layer:
-        case Input():
-            return {**fields, "shape": list(layer.shape), "type": str(layer.type)}
-        case MatVec():
-            key = f"{layer.name}.weights"
-            arrays[key] = _narrow(layer.weights)
-            n_outputs, n_inputs = layer.weights.shape
-            sizes = {"outputs": n_outputs, "inputs": n_inputs, "weight_kind": layer.weight_kind}
-            return {**fields, "source": layer.source, **sizes, "weights": key}
-        case Threshold():
-            key = f"{layer.name}.thresholds"
-            arrays[key] = _narrow(layer.thresholds)
-            values = {"base": layer.base, "step": layer.step, "type": str(layer.type)}
-            return {**fields, "source": layer.source, **values, "thresholds": key}
-        case ArgMax():
-            return {**fields, "source": layer.source}
-    raise ValueError(f"no file format for {type(layer).__name__}")
-
-
-def _load_input(fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
-    shape = tuple(int(n) for n in fields["shape"])
-    return Input(fields["name"], shape, IntType.parse(fields["type"]))
-
-
-def _load_matvec(fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
-    weights = arrays[fields["weights"]].astype(np.int64)
-    return MatVec(fields["name"], fields["source"], weights)
-
-
-def _load_threshold(fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
-    thresholds = arrays[fields["thresholds"]].astype(np.int64)
-    base, step = int(fields["base"]), int(fields["step"])
-    kind = IntType.parse(fields["type"])
-    return Threshold(fields["name"], fields["source"], thresholds, base, step, kind)
-
-
-def _load_argmax(fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
-    return ArgMax(fields["name"], fields["source"])
-
-
-_LOADERS: dict[str, Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], Layer]] = {
-    "Input": _load_input,
-    "MatVec": _load_matvec,
-    "Threshold": _load_threshold,
-    "ArgMax": _load_argmax,
-}
-
-
-def _layer_from_json(fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
-    if fields["kind"] not in _LOADERS:
-        raise ValueError(f"no layer of kind {fields['kind']!r}")
-    return _LOADERS[fields["kind"]](fields, arrays)

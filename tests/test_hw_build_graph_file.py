@@ -80,7 +80,7 @@ def test_the_text_is_readable(folder: Path) -> None:
     document = json.loads((folder / GRAPH_FILE).read_text())
     layer = next(layer for layer in document["layers"] if layer["name"] == "fc0")
     assert layer["kind"] == "MatVec"
-    assert (layer["outputs"], layer["inputs"], layer["weight_kind"]) == (12, 16, "ternary")
+    assert layer["weights"] == {"array": "fc0.weights", "shape": [12, 16]}
 
 
 @pytest.mark.parametrize("file", [GRAPH_FILE, WEIGHTS_FILE])
@@ -111,7 +111,10 @@ def test_another_schema(folder: Path) -> None:
     ("change", "text"),
     [
         (lambda d: d["layers"][1].update(kind="Sparse"), "no layer of kind 'Sparse'"),
-        (lambda d: d["layers"][1].update(weights="fc9.weights"), "no entry 'fc9.weights'"),
+        (
+            lambda d: d["layers"][1].update(weights={"array": "fc9.weights"}),
+            "no entry 'fc9.weights'",
+        ),
         (lambda d: d["layers"][1].update(source="nowhere"), "runs before its source"),
         (lambda d: d["layers"][0].update(type="FLOAT4"), "FLOAT4"),
         (lambda d: d["layers"][0].update(shape=[7]), "on input"),
