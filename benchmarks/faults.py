@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from deploy.errors import GateError
-from hw_build.blocks import Stream
+from hw_build.blocks import Stream, inner_streams
 from hw_build.emit import emit
 from hw_build.folding import Folding
 from hw_build.graph import Graph
@@ -91,7 +91,7 @@ class Bench:
         emit(self.blocks, folder)
         self._library = build_model(folder, self.blocks, compress=compress)
         self.gate = RtlGate.of(graph, self.blocks, inputs)
-        self._streams = {block.sink.name: block.sink for block in self.blocks}
+        self._streams = {stream.name: stream for stream in inner_streams(self.blocks)}
         self._zero_padded = zero_padded_streams(self.blocks)
         with self.open() as model:
             self._reference = self._observe(model)
@@ -175,16 +175,14 @@ class Bench:
 
     def _read_lanes(self, stream: Stream, beats: np.ndarray) -> np.ndarray:
         """Beats as they were recorded, but for padding lanes that nobody reads: those as zero."""
-        if stream.name in self._zero_padded or not (
-            padding := stream.beats * stream.lanes - stream.n
-        ):
+        if stream.name in self._zero_padded or not stream.padding:
             return beats
         used = np.zeros(32 * beats.shape[1], np.uint8)
-        used[: (stream.lanes - padding) * stream.type.bits] = 1
+        used[: (stream.lanes - stream.padding) * stream.type.bits] = 1
         kept = beats.copy()
-        kept[stream.beats - 1 :: stream.beats] &= np.packbits(used, bitorder="little").view(
-            np.uint32
-        )
+        kept[stream.vector_beats - 1 :: stream.vector_beats] &= np.packbits(
+            used, bitorder="little"
+        ).view(np.uint32)
         return kept
 
     def try_memory_fault(self, fault: MemoryFault) -> Verdict:

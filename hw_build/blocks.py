@@ -1,4 +1,4 @@
-"""What the RTL is made of: a chain of blocks joined by streams.
+"""What the RTL is made of: blocks joined by streams.
 
 A block is one instance of a module of `rtl/` with its parameters and memory files; a stream says
 how integers travel between two blocks. Everything that follows (the top level's text, predicted
@@ -8,6 +8,9 @@ cycles, estimates) is computed from these records.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
 
 from deploy.packing import Packing
 
@@ -16,33 +19,61 @@ from .graph import IntType
 
 @dataclass(frozen=True)
 class Stream:
-    """Vectors of `n` integers, `lanes` a beat, lane 0 in the least significant bits.
+    """Frames of `vectors` vectors of `n` integers, `lanes` a beat, lane 0 in the lowest bits.
 
-    `layer` names the layer of the integer graph whose output this is; a stream between two
-    converters has none.
+    An image is a vector a pixel, row by row. A vector begins with a beat of its own. `layer` names
+    the layer of the integer graph whose integers these are.
+
+    `positions` is more than 1 for windows whose channels are the outer order: the vector holds that
+    many positions of n / positions channels, and travels as all positions of the first lanes, then
+    all positions of the next.
     """
 
     name: str
     n: int
     type: IntType
     lanes: int
-    layer: str | None = None
+    layer: str
+    vectors: int = 1
+    positions: int = 1
+
+    @property
+    def vector_beats(self) -> int:
+        """Beats of one vector; lanes beyond its integers in the last one are padding."""
+        return self.positions * -(-(self.n // self.positions) // self.lanes)
 
     @property
     def beats(self) -> int:
-        """Beats of one vector; lanes beyond `n` in the last one are padding."""
-        return -(-self.n // self.lanes)
+        """Beats of one frame."""
+        return self.vectors * self.vector_beats
 
     @property
     def width(self) -> int:
         """Bits of a beat."""
         return self.lanes * self.type.bits
 
+    @property
+    def padding(self) -> int:
+        """Lanes of a vector's beats that carry none of its integers."""
+        return self.vector_beats * self.lanes - self.n
+
     def packing(self, beat_bits: int) -> Packing:
-        """How the stream's beats lie in an array of words of `beat_bits`."""
-        return Packing(
-            self.n, self.type.bits, self.type.signed, self.type.bipolar, beat_bits, self.lanes
-        )
+        """How the vectors' beats lie in an array of words of `beat_bits`."""
+        kind = self.type
+        return Packing(self.n, kind.bits, kind.signed, kind.bipolar, beat_bits, self.lanes)
+
+    def unpack(self, beats: np.ndarray, beat_bits: int, n_frames: int) -> np.ndarray:
+        """Recorded beats, as bytes, to the integers of their vectors, (frames, vectors, n)."""
+        beats = beats.view(np.uint8).reshape(n_frames * self.vectors, -1)
+        if self.positions == 1:
+            return self.packing(beat_bits).unpack(beats).reshape(n_frames, self.vectors, self.n)
+        # channel-outer: every beat is a vector of its own until they are put in order
+        kind, n_channels = self.type, self.n // self.positions
+        beat = Packing(self.lanes, kind.bits, kind.signed, kind.bipolar, beat_bits, self.lanes)
+        lanes = beat.unpack(beats.reshape(n_frames * self.beats, -1))
+        ordered = lanes.reshape(n_frames, self.vectors, -1, self.positions, self.lanes)
+        ordered = ordered.swapaxes(2, 3).reshape(n_frames, self.vectors, self.positions, -1)
+        return ordered[..., :n_channels].reshape(n_frames, self.vectors, self.n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +84,7 @@ class Memory:
     width: int
     words: tuple[int, ...]
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The file as `$readmemh` reads it: a word a line, in hexadecimal."""
         digits = -(-self.width // 4)
@@ -62,15 +93,40 @@ class Memory:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """One instance of an RTL module between an input stream and an output stream.
+    """One instance of an RTL module between its input streams and its output streams.
 
-    `cycles` is the least number of cycles that one frame occupies it.
+    A module with one input has the port `s_axis`, one with two has `s0_axis` and `s1_axis`;
+    outputs likewise. `cycles` is the least number of cycles that one frame occupies it.
     """
 
     module: str
     name: str
-    source: Stream
-    sink: Stream
+    sources: tuple[Stream, ...]
+    sinks: tuple[Stream, ...]
     parameters: dict[str, int | str]
     cycles: int
     memories: tuple[Memory, ...] = field(default=())
+
+    @property
+    def source(self) -> Stream:
+        """The first input, of most blocks the only one."""
+        return self.sources[0]
+
+    @property
+    def sink(self) -> Stream:
+        """The first output, of most blocks the only one."""
+        return self.sinks[0]
+
+
+def ports(blocks: tuple[Block, ...]) -> tuple[Stream, Stream]:
+    """The accelerator's input and output stream: the ones that only one block touches."""
+    made = {stream.name: stream for block in blocks for stream in block.sinks}
+    taken = {stream.name: stream for block in blocks for stream in block.sources}
+    (first,) = (stream for name, stream in taken.items() if name not in made)
+    (last,) = (stream for name, stream in made.items() if name not in taken)
+    return first, last
+
+
+def inner_streams(blocks: tuple[Block, ...]) -> tuple[Stream, ...]:
+    """All streams that blocks put out, in the blocks' order: what a simulation can record."""
+    return tuple(stream for block in blocks for stream in block.sinks)

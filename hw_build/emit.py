@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from .blocks import Block, Stream
+from .blocks import Block, Stream, inner_streams, ports
 
 RTL_FOLDER = Path(__file__).parent / "rtl"
 MODULES = (
@@ -47,7 +47,7 @@ def emit(blocks: tuple[Block, ...], folder: Path, port_bits: int = 64) -> None:
 
 def top_level(blocks: tuple[Block, ...], port_bits: int) -> str:
     """The text of the top level: one instance after another, joined by their streams."""
-    first, last = blocks[0].source, blocks[-1].sink
+    first, last = ports(blocks)
     lines = [
         f"// {len(blocks)} blocks, {first.n} x {first.type} in, {last.n} x {last.type} out.",
         "// Written by the emitter: wiring and parameters only.",
@@ -66,8 +66,8 @@ def top_level(blocks: tuple[Block, ...], port_bits: int) -> str:
         "    output wire        m_axis_tlast",
         ");",
     ]
-    for block in blocks:
-        lines += [f"  // {_describe(block.sink)}", *_wires(block.sink)]
+    for stream in inner_streams(blocks):
+        lines += [f"  // {_describe(stream)}", *_wires(stream)]
     for block in blocks:
         lines += ["", *_instance(block, first)]
     lines += [
@@ -86,9 +86,10 @@ def top_level(blocks: tuple[Block, ...], port_bits: int) -> str:
 
 
 def _describe(stream: Stream) -> str:
-    padding = stream.lanes * stream.beats - stream.n
-    note = f", the last {padding} lanes of a vector padding" if padding else ""
-    return f"{stream.n} x {stream.type}: {stream.beats} beats of {stream.lanes} lanes{note}"
+    many = f"{stream.vectors} vectors of " if stream.vectors > 1 else ""
+    note = f", {stream.padding} lanes of a vector padding" if stream.padding else ""
+    beats = f"{stream.vector_beats} beats of {stream.lanes} lanes"
+    return f"{many}{stream.n} x {stream.type}: {beats}{note}"
 
 
 def _wires(stream: Stream) -> list[str]:
@@ -103,21 +104,30 @@ def _instance(block: Block, port: Stream) -> list[str]:
     values = [f'.{k}("{v}")' if isinstance(v, str) else f".{k}({v})" for k, v in parameters.items()]
     if block.module == "mvu":
         values.append(".COMPRESS(COMPRESS)")
-    source, sink = block.source.name, block.sink.name
-    data = f"{source}_tdata"
-    if block.source is port:
-        data += f"[{port.width - 1}:0]"
+    ends = [*named_ports("s", block.sources), *named_ports("m", block.sinks)]
+    connections = []
+    for name, stream in ends:
+        whole = f"[{port.width - 1}:0]" if stream.name == port.name else ""
+        connections += [
+            f"      .{name}_tdata({stream.name}_tdata{whole}),",
+            f"      .{name}_tvalid({stream.name}_tvalid), .{name}_tready({stream.name}_tready),",
+        ]
+    connections[-1] = connections[-1].removesuffix(",")
     return [
         f"  {block.module} #(",
         *_wrapped(values),
         f"  ) {block.name}_{block.module} (",
         "      .clk(clk), .resetn(resetn),",
-        f"      .s_axis_tdata({data}),",
-        f"      .s_axis_tvalid({source}_tvalid), .s_axis_tready({source}_tready),",
-        f"      .m_axis_tdata({sink}_tdata),",
-        f"      .m_axis_tvalid({sink}_tvalid), .m_axis_tready({sink}_tready)",
+        *connections,
         "  );",
     ]
+
+
+def named_ports(side: str, streams: tuple[Stream, ...]) -> list[tuple[str, Stream]]:
+    """`s_axis` or `m_axis` where there is one stream, `s0_axis`, `s1_axis` where there are two."""
+    if len(streams) == 1:
+        return [(f"{side}_axis", streams[0])]
+    return [(f"{side}{i}_axis", stream) for i, stream in enumerate(streams)]
 
 
 def _wrapped(values: list[str], most: int = 88) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
-from math import gcd
+from math import gcd, prod
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,19 @@ class _Chain:
         return _Chain(self.cost + cost, max(self.excess, excess), (*self.foldings, folding))
 
 
-def port_lanes(n: int, bits: int, port_bits: int) -> int:
-    """Integers in a beat at the accelerator's outer ends: what fits, at most a whole vector."""
-    return min(n, port_bits // bits)
+def port_lanes(shape: tuple[int, ...], bits: int, port_bits: int) -> int:
+    """Integers in a beat at the accelerator's outer ends: what fits, at most a whole frame.
+
+    Of an image (H, W, C) whole pixels, or a share of one: its lanes are a multiple of C or divide
+    it, so that the beats of pixels are those of the frame.
+    """
+    most, n_channels = port_bits // bits, shape[-1]
+    if len(shape) == 1:
+        return min(n_channels, most)
+    if n_channels > most:
+        return max(lanes for lanes in range(1, most + 1) if n_channels % lanes == 0)
+    n_pixels = prod(shape[:-1])
+    return n_channels * min(n_pixels, most // n_channels)
 
 
 def converter_lanes(source_lanes: int, sink_lanes: int) -> int:
@@ -96,7 +106,7 @@ def choose_folding(graph: Graph, interval: int, port_bits: int = 64) -> dict[str
         )
     layers = _layers(graph)
     first = layers[0]
-    lanes = port_lanes(first.columns, first.act.bits, port_bits)
+    lanes = port_lanes((first.columns,), first.act.bits, port_bits)
     interval = max(interval, -(-first.columns // lanes))  # no faster than the input port
     # the best chain so far for each number of lanes that its last layer puts out
     chains: dict[int, _Chain] = {lanes: _Chain(0.0, 0, ())}
@@ -244,6 +254,6 @@ def pipeline_has_argmax(graph: Graph) -> bool:
 
 def input_port(graph: Graph, port_bits: int) -> Packing:
     """How the host packs its integers for the accelerator's input port."""
-    (n,), kind = graph.input.shape, graph.input.type
-    lanes = port_lanes(n, kind.bits, port_bits)
-    return Packing(n, kind.bits, kind.signed, kind.bipolar, port_bits, lanes)
+    shape, kind = graph.input.shape, graph.input.type
+    lanes = port_lanes(shape, kind.bits, port_bits)
+    return Packing(prod(shape), kind.bits, kind.signed, kind.bipolar, port_bits, lanes)

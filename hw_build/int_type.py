@@ -74,3 +74,8 @@ class TensorInfo:
     @property
     def n_channels(self) -> int:
         return self.shape[-1]
+
+    @property
+    def n_pixels(self) -> int:
+        """H * W of an image, 1 of a vector."""
+        return int(np.prod(self.shape[:-1]))

@@ -1,130 +1,196 @@
-"""From the integer graph and a folding to the chain of RTL blocks."""
+"""From the integer graph and a folding to RTL blocks joined by streams."""
 
 from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
 
 from deploy.errors import UserError
 
 from .blocks import Block, Stream
-from .estimate import weights_in_block_memory
-from .folding import Folding, converter_cycles, converter_lanes, port_lanes
-from .graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
-from .mvu_memory import act_kind, mvu_memory
+from .folding import Folding, port_lanes
+from .graph import (
+    Add,
+    ArgMax,
+    Concat,
+    Depthwise,
+    Flatten,
+    Graph,
+    Input,
+    Layer,
+    MatVec,
+    MaxPool,
+    Pad,
+    TensorInfo,
+    Threshold,
+    TopK,
+    Upsample,
+    Window,
+)
+from .lower_images import concat_block, max_pool_block, pad_block, upsample_block, window_block
+from .lower_streams import add_block, convert, flat, fork, image
+from .lower_units import arg_max_block, depthwise_block, matvec_block, top_k_block
 
 
 def lower(graph: Graph, folding: dict[str, Folding], port_bits: int = 64) -> tuple[Block, ...]:
-    """Blocks in stream order, from the host's input port to its output port.
+    """Blocks from the host's input port to its output port, each after those that feed it.
 
-    A Threshold is fused into the matrix-vector unit before it. Between two blocks of different
-    widths stand the two halves of a converter. The last stream has the lanes of the output port.
+    A Threshold is fused into the unit before it where nobody else reads that unit's sums;
+    otherwise it is a unit of its own. Between two blocks of different widths stand the two halves
+    of a converter. A tensor that several layers read is forked. The last stream has the lanes of
+    the output port.
 
     Raises:
-        UserError: the graph is no chain of matrix-vector layers, each with at most one Threshold.
+        UserError: the RTL has no form for a layer here, which is named.
     """
-    infos = graph.infer()
-    thresholds = {layer.source: layer for layer in graph if isinstance(layer, Threshold)}
-    blocks: list[Block] = []
-    stream = Stream("s_axis", 0, BIPOLAR, 1)
+    lowering = _Lowering(graph, folding, port_bits)
     for layer in graph:
-        if isinstance(layer, Input):
-            (n,) = layer.shape
-            lanes = port_lanes(n, layer.type.bits, port_bits)
-            stream = Stream("s_axis", n, layer.type, lanes, layer.name)
-        elif isinstance(layer, MatVec):
-            _require_source(layer, stream, infos[layer.source].type)
-            fold = folding[layer.name]
-            stream = _convert(blocks, stream, fold.simd)
-            threshold = thresholds.get(layer.name)
-            block = _mvu(layer, threshold, infos[layer.source], fold, stream)
-            blocks.append(block)
-            stream = block.sink
-        elif isinstance(layer, ArgMax):
-            _require_source(layer, stream)
-            stream = _convert(blocks, stream, 1)
-            sink = Stream(layer.name, 1, infos[layer.name].type, 1, layer.name)
-            parameters: dict[str, int | str] = {
-                "N": stream.n,
-                "LANES": stream.lanes,
-                "SCORE_BITS": stream.type.bits,
-                "SCORE_SIGNED": int(stream.type.signed and not stream.type.bipolar),
-                "INDEX_BITS": sink.type.bits,
-            }
-            blocks.append(Block("arg_max", layer.name, stream, sink, parameters, stream.beats))
-            stream = sink
-    _convert(blocks, stream, port_lanes(stream.n, stream.type.bits, port_bits))
-    return tuple(blocks)
+        if not lowering.n_readers[layer.name]:
+            raise UserError("a layer that nobody reads", where=f"layer {layer.name}")
+        lowering.layer(layer)
+    lowering.output(graph.output.name)
+    return tuple(lowering.blocks)
 
 
-def _require_source(layer: MatVec | ArgMax, stream: Stream, kind: IntType | None = None) -> None:
-    """UserError unless `stream` carries the integers that `layer` takes, in the type it expects."""
-    if stream.layer != layer.source or kind not in (None, stream.type):
-        raise UserError(
-            "the RTL has no form for this chain of layers",
-            where=f"layer {layer.name}",
-            found=f"it takes {layer.source}" + (f" as {kind}" if kind else ""),
-            expected=f"{stream.layer} as {stream.type}: layers one after another, each "
-            "matrix-vector layer with at most one Threshold behind it, and one before the next",
+def fused_thresholds(graph: Graph) -> dict[str, Threshold]:
+    """By the name of a MatVec or Depthwise: the Threshold that its unit computes as well."""
+    n_readers = Counter(source for layer in graph for source in layer.sources)
+    n_readers[graph.output.name] += 1
+    return {
+        layer.source: layer
+        for layer in graph
+        if isinstance(layer, Threshold)
+        and isinstance(graph[layer.source], MatVec | Depthwise)
+        and n_readers[layer.source] == 1
+    }
+
+
+class _Lowering:
+    def __init__(self, graph: Graph, folding: dict[str, Folding], port_bits: int) -> None:
+        self.graph, self.folding, self.port_bits = graph, folding, port_bits
+        self.infos = graph.infer()
+        self.fused = fused_thresholds(graph)
+        self.blocks: list[Block] = []
+        self.n_readers = Counter(source for layer in graph for source in layer.sources)
+        self.n_readers[graph.output.name] += 1
+        self.readers = {source: layer for layer in graph for source in layer.sources}
+        self.copies: dict[str, list[Stream]] = {}
+
+    def layer(self, layer: Layer) -> None:
+        """Appends the blocks of one layer, and its stream as often as it is read."""
+        if isinstance(layer, Threshold) and self.fused.get(layer.source) is layer:
+            return
+        stream = self._stream_of(layer)
+        name = self.fused[layer.name].name if layer.name in self.fused else layer.name
+        self.copies[name] = fork(self.blocks, stream, max(1, self.n_readers[name]))
+
+    def output(self, name: str) -> None:
+        """The conversion to the output port's lanes."""
+        stream = flat(self._take(name))
+        info = self.infos[name]
+        convert(self.blocks, stream, port_lanes(info.shape, stream.type.bits, self.port_bits))
+
+    def _stream_of(self, layer: Layer) -> Stream:
+        match layer:
+            case Input():
+                lanes = port_lanes(layer.shape, layer.type.bits, self.port_bits)
+                info = self.infos[layer.name]
+                n = info.n_pixels * info.n_channels
+                return Stream("s_axis", n, layer.type, lanes, layer.name)
+            case Flatten():
+                return replace(flat(self._take(layer.source)), layer=layer.name)
+            case MatVec():
+                fold = self.folding[layer.name]
+                x = self._with_lanes(layer.source, fold.simd)
+                threshold = self.fused.get(layer.name)
+                return self._append(matvec_block(layer, threshold, self._info(x), fold, x))
+            case Depthwise():
+                return self._depthwise(layer, self.fused.get(layer.name))
+            case Threshold():
+                return self._append(depthwise_block(None, layer, *self._unit_input(layer, 1)))
+            case Pad():
+                x = self._with_lanes(layer.source, self._lanes(layer))
+                return self._append(pad_block(layer, self.infos[layer.source], x))
+            case Window():
+                reader = self.readers[layer.name]
+                lanes = self._lanes(layer)
+                info = self.infos[layer.source]
+                x = self._with_lanes(layer.source, min(lanes, info.n_channels))
+                outer = not isinstance(reader, MatVec)
+                return self._append(window_block(layer, info, x, lanes, channel_outer=outer))
+            case MaxPool():
+                x = self._with_lanes(layer.source, self.folding[layer.name].pe)
+                return self._append(max_pool_block(layer, x))
+            case Add():
+                lanes = self.folding[layer.name].pe
+                x = [self._with_lanes(source, lanes) for source in layer.sources]
+                return self._append(add_block(layer, self.infos[layer.name], *x))
+            case Concat():
+                lanes = self.folding[layer.name].pe
+                x = [self._with_lanes(source, lanes) for source in layer.sources]
+                return concat_block(self.blocks, layer, x)
+            case Upsample():
+                x = self._with_lanes(layer.source, self.folding[layer.name].pe)
+                return self._append(upsample_block(layer, self.infos[layer.source], x))
+            case ArgMax():
+                return self._append(
+                    arg_max_block(layer, self.infos[layer.name], self._with_lanes(layer.source, 1))
+                )
+            case TopK():
+                return self._append(
+                    top_k_block(layer, self.infos[layer.name], self._with_lanes(layer.source, 1))
+                )
+
+    def _depthwise(self, layer: Depthwise, threshold: Threshold | None) -> Stream:
+        info = self.infos[layer.source]
+        per_channel = len(layer.weights) // layer.n_channels(info)
+        return self._append(
+            depthwise_block(layer, threshold, *self._unit_input(layer, per_channel))
         )
 
+    def _unit_input(
+        self, layer: Depthwise | Threshold, per_channel: int
+    ) -> tuple[TensorInfo, Folding, Stream]:
+        fold = self.folding[layer.name]
+        x = self._with_lanes(layer.source, fold.pe // per_channel)
+        return self._info(x), fold, x
 
-def _mvu(
-    matvec: MatVec, threshold: Threshold | None, source, fold: Folding, stream: Stream
-) -> Block:
-    memory = mvu_memory(matvec.name, matvec, threshold, source, fold.pe, fold.simd)
-    rows, columns = matvec.weights.shape
-    fold_in, fold_out = -(-columns // fold.simd), -(-rows // fold.pe)
-    if threshold is None:
-        out_type, out_base, layer = IntType(memory.sum_bits, signed=True), 0, matvec.name
-    else:
-        out_type, layer = threshold.type, threshold.name
-        out_base = 0 if out_type.bipolar else threshold.base
-    parameters: dict[str, int | str] = {
-        "FOLD_IN": fold_in,
-        "FOLD_OUT": fold_out,
-        "SIMD": fold.simd,
-        "PE": fold.pe,
-        "WEIGHT_KIND": memory.weight_kind,
-        "WEIGHT_BITS": memory.weight_bits,
-        "ACT_KIND": act_kind(source.type),
-        "ACT_BITS": source.type.bits,
-        "SHIFT": memory.shift,
-        "SUM_BITS": memory.sum_bits,
-        "LEVEL_BITS": memory.level_bits,
-        "OUT_BITS": out_type.bits,
-        "OUT_BASE": out_base,
-        "BLOCK_MEMORY": int(weights_in_block_memory(fold_in * fold_out)),
-        "WEIGHT_FILE": f"{matvec.name}_weight.mem",
-        "START_FILE": f"{matvec.name}_start.mem",
-        "THRESHOLD_FILE": f"{matvec.name}_threshold",
-    }
-    sink = Stream(layer, rows, out_type, fold.pe, layer)
-    return Block("mvu", matvec.name, stream, sink, parameters, fold_in * fold_out, memory.memories)
+    def _info(self, stream: Stream) -> TensorInfo:
+        """What is proven of the layer, in the type of its stream: sums may carry a bit more."""
+        return replace(self.infos[stream.layer], type=stream.type)
 
+    def _lanes(self, layer: Layer) -> int:
+        """The lanes that the next layer with a folding of its own takes."""
+        if layer.name in self.folding:
+            fold = self.folding[layer.name]
+            if isinstance(layer, MatVec):
+                return fold.simd
+            if isinstance(layer, Depthwise):
+                return fold.pe * layer.n_channels(self.infos[layer.source]) // len(layer.weights)
+            return fold.pe
+        if self.n_readers[layer.name] != 1 or layer.name not in self.readers:
+            return self.copies[layer.sources[0]][0].lanes
+        return self._lanes(self.readers[layer.name])
 
-def _convert(blocks: list[Block], source: Stream, lanes: int) -> Stream:
-    """Appends what turns `source` into a stream of `lanes` lanes, and returns that stream."""
-    if source.lanes == lanes:
-        return source
-    middle = converter_lanes(source.lanes, lanes)
-    if middle < source.lanes:
-        sink = Stream(f"{source.name}_split", source.n, source.type, middle)
-        parameters: dict[str, int | str] = {
-            "LANE_BITS": source.type.bits,
-            "LANES": middle,
-            "RATIO": source.lanes // middle,
-            "VECTOR": sink.beats,
-        }
-        blocks.append(Block("lane_splitter", sink.name, source, sink, parameters, sink.beats))
-        source = sink
-    if middle < lanes:
-        name = source.name.removesuffix("_split") + "_join"
-        sink = Stream(name, source.n, source.type, lanes)
-        parameters = {
-            "LANE_BITS": source.type.bits,
-            "LANES": middle,
-            "RATIO": lanes // middle,
-            "VECTOR": source.beats,
-        }
-        cycles = converter_cycles(source.n, middle, lanes)
-        blocks.append(Block("lane_joiner", name, source, sink, parameters, cycles))
-        source = sink
-    return source
+    def _with_lanes(self, name: str, lanes: int) -> Stream:
+        """A copy of a layer's stream, converted to `lanes`, in the view of the layer's shape."""
+        stream, info = self._take(name), self.infos[name]
+        if stream.lanes == lanes and stream.n == info.n_channels:
+            return stream
+        if stream.positions > 1 or info.n_channels == stream.n:
+            return convert(self.blocks, stream, lanes)
+        if lanes > info.n_channels:
+            raise UserError(
+                "the RTL has no form for this layer",
+                where=f"the stream of {name}",
+                found=f"{lanes} lanes of {info.n_channels} channels",
+                expected="a Window before a layer that takes more lanes than a pixel has channels",
+            )
+        return image(convert(self.blocks, stream, lanes), info)
+
+    def _take(self, name: str) -> Stream:
+        return self.copies[name].pop(0)
+
+    def _append(self, block: Block) -> Stream:
+        self.blocks.append(block)
+        return block.sink

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from .blocks import Block, Stream
+from .blocks import Block, Stream, ports
 
 BOX_WIDTH, BOX_HEIGHT = 198, 110
 GAP_X, GAP_Y = 92, 44
@@ -38,7 +38,7 @@ def pipeline_svg(blocks: tuple[Block, ...], interval: int, port_bits: int, colum
     Bars show how much of `interval` (cycles per frame) a block is busy; a block that is busy in
     all of them is marked as the bottleneck.
     """
-    first, last = blocks[0].source, blocks[-1].sink
+    first, last = ports(blocks)
     boxes = [
         Box("input port", f"{first.n} × {first.type}", f"{port_bits}-bit AXI4-Stream", first.beats),
         *(_box_of(block) for block in blocks),

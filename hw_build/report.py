@@ -14,7 +14,7 @@ from pathlib import Path
 
 from deploy.errors import UserError
 
-from .blocks import Block
+from .blocks import Block, ports
 from .boards import Board, board_named
 from .graph_file import Imported
 from .pipeline_picture import pipeline_svg
@@ -80,7 +80,8 @@ def build_record(
     predicted = results.prediction["cycles"]
     hz, board = config["clock_mhz"] * 1e6, board_named(config["board"])
     synthesised = results.synthesis
-    n_per_port = {"input": blocks[0].source.beats, "output": blocks[-1].sink.beats}
+    ends = dict(zip(("input", "output"), ports(blocks), strict=True))
+    n_per_port = {end: stream.beats for end, stream in ends.items()}
     _require_blocks(results, blocks)
     accuracies = None
     if simulation["accuracy"] is not None:
@@ -166,15 +167,15 @@ def _board_share(results: StageResults, board: Board) -> dict[str, float]:
     return {key: used[key] / getattr(board, key) for key in RESOURCES}
 
 
-def _bottleneck(blocks: tuple[Block, ...], ports: Mapping[str, int], interval: int) -> list[str]:
+def _bottleneck(blocks: tuple[Block, ...], beats: Mapping[str, int], interval: int) -> list[str]:
     """The blocks, or ports, that are busy in every cycle of the interval."""
-    busy = [f"{port} port" for port, beats in ports.items() if beats == interval]
+    busy = [f"{port} port" for port, n_beats in beats.items() if n_beats == interval]
     return busy + [block.name for block in blocks if block.cycles == interval]
 
 
 def _interface(imported: Imported, blocks: tuple[Block, ...], board: Board) -> Json:
     """What passes between host and accelerator, and what the host does itself."""
-    ends = {"input": blocks[0].source, "output": blocks[-1].sink}
+    ends = dict(zip(("input", "output"), ports(blocks), strict=True))
     return {
         "model_input_shape": list(imported.input_shape),
         "host_quantises_input": not imported.quantiser.is_identity,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .blocks import Block
+from .blocks import Block, inner_streams
 from .gates import GateResult, compare_layers
 from .golden import execute
 from .graph import Graph
@@ -20,13 +20,11 @@ from .simulator import SimulationResult, Simulator, Stalls
 
 
 def carried_layers(blocks: tuple[Block, ...]) -> dict[str, str]:
-    """By the name of each stream, in stream order: the layer whose integers it carries."""
-    layer = blocks[0].source.layer
-    carried: dict[str, str] = {}
-    for block in blocks:
-        layer = block.sink.layer or layer
-        carried[block.sink.name] = str(layer)
-    return carried
+    """By the name of each stream, in stream order: the layer whose integers it carries.
+
+    Between the parts of a concatenation of more than two tensors runs one that is no layer's.
+    """
+    return {stream.name: stream.layer for stream in inner_streams(blocks) if stream.layer}
 
 
 @dataclass(frozen=True, eq=False)

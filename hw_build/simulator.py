@@ -11,7 +11,7 @@ import numpy as np
 
 from deploy.errors import GateError, MachineError
 
-from .blocks import Block, Stream
+from .blocks import Block, Stream, inner_streams, ports
 from .graph import Graph
 
 _POINTER = ctypes.c_void_p
@@ -97,6 +97,8 @@ class Simulator:
         port_bits: int = 64,
     ) -> None:
         self._blocks, self._graph, self._port_bits = blocks, graph, port_bits
+        self._shapes = {name: info.shape for name, info in graph.infer().items()}
+        self._ports, self._streams = ports(blocks), inner_streams(blocks)
         for memory in (memory for block in blocks for memory in block.memories):
             if not (memories / memory.file).exists():
                 raise MachineError("a memory file is missing", where=str(memories / memory.file))
@@ -153,18 +155,17 @@ class Simulator:
             GateError: the pipeline is stuck, or a stream breaks the protocol (it names the
                 streams that wait), or a recorded one carries anything in its padding lanes.
         """
-        source, sink = self._blocks[0].source, self._blocks[-1].sink
+        source, sink = self._ports
         n = len(batch)
-        beats_in = source.packing(self._port_bits).pack(batch)
+        beats_in = source.packing(self._port_bits).pack(batch.reshape(n, -1))
         output = np.zeros(n * sink.beats, np.uint64)
         cycles = np.zeros(n * sink.beats, np.uint64)
-        n_streams = len(self._blocks)
+        n_streams = len(self._streams)
         recorded = (_POINTER * n_streams)()
         beats = (ctypes.c_uint64 * n_streams)()
         capacities = (ctypes.c_uint64 * n_streams)()
         kept: dict[str, tuple[Stream, np.ndarray, int]] = {}
-        for i, block in enumerate(self._blocks):
-            stream = block.sink
+        for i, stream in enumerate(self._streams):
             if stream.name in record:
                 words = self._library.sim_stream_words(self._handle, i)
                 array = np.zeros((n * stream.beats, words), np.uint32)
@@ -197,7 +198,7 @@ class Simulator:
         if status != 0:
             self._raise(status, job, sink)
         layers = {
-            name: stream.packing(32 * array.shape[1]).unpack(array.view(np.uint8).reshape(n, -1))
+            name: self._integers(stream, array, 32 * array.shape[1], n)
             for name, (stream, array, _) in kept.items()
         }
         zero_padded = zero_padded_streams(self._blocks)
@@ -211,20 +212,26 @@ class Simulator:
                 )
             if name in zero_padded:
                 _check_padding(stream, array)
-        unpacked = sink.packing(self._port_bits).unpack(output.view(np.uint8).reshape(n, -1))
-        layers[self._graph.output.name] = unpacked
+        layers[self._graph.output.name] = self._integers(sink, output, self._port_bits, n)
         ends = cycles[sink.beats - 1 :: sink.beats].astype(np.int64) - job.first_offer_cycle
         beats_of = {name: array for name, (_, array, _) in kept.items()}
         return SimulationResult(layers, beats_of, ends, int(job.cycle))
 
+    def _integers(
+        self, stream: Stream, beats: np.ndarray, beat_bits: int, n_frames: int
+    ) -> np.ndarray:
+        """Beats to integers in the shape of the layer whose they are: (frames, *shape)."""
+        shape = self._shapes.get(stream.layer, (-1,))
+        return stream.unpack(beats, beat_bits, n_frames).reshape(n_frames, *shape)
+
     def _raise(self, status: int, job: _Job, sink: Stream) -> None:
         states = []
-        for i, block in enumerate(self._blocks):
+        for i, stream in enumerate(self._streams):
             state = self._library.sim_stream_state(self._handle, i)
-            states.append(f"{block.sink.name}: valid={state & 1} ready={state >> 1}")
+            states.append(f"{stream.name}: valid={state & 1} ready={state >> 1}")
         where = f"cycle {job.cycle}, frame {job.output_done // sink.beats}"
         if job.fault_stream >= 0:
-            where += f", stream {self._blocks[job.fault_stream].sink.name}"
+            where += f", stream {self._streams[job.fault_stream].name}"
         raise GateError(
             f"simulation stopped: {_STATUS[status]}", where=where, found="; ".join(states)
         )
@@ -236,14 +243,15 @@ def zero_padded_streams(blocks: tuple[Block, ...]) -> set[str]:
     Not so the scores of binary weights. They know no zero, so the rows that pad such a layer put
     something out, for nobody: an arg max and the host read the real lanes alone.
     """
-    names: set[str] = set()
-    zero = True
+    unclean: set[str] = set()
     for block in blocks:
         if block.module == "mvu":
-            zero = bool(block.parameters["WEIGHT_KIND"] or block.parameters["LEVEL_BITS"])
-        if zero:
-            names.add(block.sink.name)
-    return names
+            dirty = not (block.parameters["WEIGHT_KIND"] or block.parameters["LEVEL_BITS"])
+        else:
+            dirty = any(stream.name in unclean for stream in block.sources)
+        if dirty:
+            unclean |= {stream.name for stream in block.sinks}
+    return {stream.name for stream in inner_streams(blocks)} - unclean
 
 
 def _check_padding(stream: Stream, beats: np.ndarray) -> None:
@@ -251,17 +259,20 @@ def _check_padding(stream: Stream, beats: np.ndarray) -> None:
 
     Such lanes reach the next layer's arithmetic, and unpacking doesn't look at them.
     """
-    if stream.n == stream.beats * stream.lanes:
+    if not stream.padding or stream.positions > 1:
         return
-    used = (stream.n - (stream.beats - 1) * stream.lanes) * stream.type.bits
+    used = (stream.lanes - stream.padding) * stream.type.bits
     bits = np.unpackbits(
-        beats[stream.beats - 1 :: stream.beats].view(np.uint8), axis=1, bitorder="little"
+        beats[stream.vector_beats - 1 :: stream.vector_beats].view(np.uint8),
+        axis=1,
+        bitorder="little",
     )
     if bits[:, used:].any():
-        frame = int(np.argmax(bits[:, used:].any(axis=1)))
+        vector = int(np.argmax(bits[:, used:].any(axis=1)))
+        frame = vector // stream.vectors
         raise GateError(
             "padding lanes of a stream are not zero",
             where=f"{stream.name}, frame {frame}",
-            found=f"{int(bits[frame, used:].sum())} bits set beyond the {stream.n} integers",
+            found=f"{int(bits[vector, used:].sum())} bits set beyond the {stream.n} integers",
             expected="0",
         )

@@ -19,7 +19,7 @@ from deploy.durable import sha256_of
 from deploy.store import Store
 
 from . import netlist
-from .blocks import Block
+from .blocks import Block, ports
 from .lone_block import ADDERS, LEAVES, LoneBlock, copies_of
 from .yosys import run_yosys, yosys_version
 
@@ -85,8 +85,9 @@ class Synthesised:
 
 def with_transfer_end(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
     """The blocks, and the one that marks the end of a transfer, which is no part of the chain."""
-    sink = blocks[-1].sink
-    return (*blocks, Block("transfer_end", "transfer", sink, sink, {"BEATS": sink.beats}, 0))
+    _, last = ports(blocks)
+    end = Block("transfer_end", "transfer", (last,), (last,), {"BEATS": last.beats}, 0)
+    return (*blocks, end)
 
 
 def synthesise(

@@ -85,7 +85,7 @@ class _Splitter:
     """Passes a beat on in parts, and takes it with the last of them."""
 
     def __init__(self, block: Block, sink: _Taker) -> None:
-        self._ratio, self._parts = int(block.parameters["RATIO"]), block.sink.beats
+        self._ratio, self._parts = int(block.parameters["RATIO"]), block.sink.vector_beats
         self._sink, self._passed = sink, 0
 
     def take(self, offered: int) -> int:
@@ -101,7 +101,7 @@ class _Joiner:
     """Gathers beats, and padding at a cycle each; takes none while a gathered one waits."""
 
     def __init__(self, block: Block, sink: _Taker) -> None:
-        self._ratio, self._vector = int(block.parameters["RATIO"]), block.source.beats
+        self._ratio, self._vector = int(block.parameters["RATIO"]), block.source.vector_beats
         self._sink, self._count, self._left, self._last = sink, 0, -1, -1
 
     def take(self, offered: int) -> int:
@@ -120,7 +120,8 @@ class _ArgMax:
     """Takes a beat a cycle; a vector's last one not before the previous index has left."""
 
     def __init__(self, block: Block, sink: _Taker) -> None:
-        self._beats, self._sink, self._count, self._left = block.source.beats, sink, 0, -1
+        self._beats, self._sink = block.source.vector_beats, sink
+        self._count, self._left = 0, -1
 
     def take(self, offered: int) -> int:
         self._count += 1

@@ -20,7 +20,7 @@ from deploy.errors import MachineError
 from deploy.run_directory import sha256_of
 from deploy.store import Store
 
-from .blocks import Block
+from .blocks import Block, inner_streams
 from .emit import MODULES, TOP
 
 HARNESS_FOLDER = Path(__file__).parent / "harness"
@@ -193,13 +193,15 @@ def _trace_flags(trace: bool) -> list[str]:
 
 def streams_header(blocks: tuple[Block, ...]) -> str:
     """The C macro that lists the model's streams in block order."""
-    names = " ".join(f"X({i}, {block.sink.name})" for i, block in enumerate(blocks))
-    return f"#define N_STREAMS {len(blocks)}\n#define STREAMS(X) {names}\n"
+    streams = inner_streams(blocks)
+    names = " ".join(f"X({i}, {stream.name})" for i, stream in enumerate(streams))
+    return f"#define N_STREAMS {len(streams)}\n#define STREAMS(X) {names}\n"
 
 
 def public_signals(blocks: tuple[Block, ...]) -> str:
     """Verilator's control file that lets the harness read every stream; the RTL stays as it is."""
-    signals = [f"{b.sink.name}_{part}" for b in blocks for part in ("tdata", "tvalid", "tready")]
+    parts = ("tdata", "tvalid", "tready")
+    signals = [f"{stream.name}_{part}" for stream in inner_streams(blocks) for part in parts]
     lines = [f'public_flat_rd -module "{TOP}" -var "{signal}"\n' for signal in signals]
     return "`verilator_config\n" + "".join(lines)
 

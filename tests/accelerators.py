@@ -8,7 +8,7 @@ from pathlib import Path
 
 from random_networks import Case
 
-from hw_build.blocks import Block
+from hw_build.blocks import Block, inner_streams
 from hw_build.emit import emit
 from hw_build.lowering import lower
 from hw_build.rtl_gate import RtlGate
@@ -31,7 +31,7 @@ class Accelerator:
 
     @property
     def streams(self) -> list[str]:
-        return [block.sink.name for block in self.blocks]
+        return [stream.name for stream in inner_streams(self.blocks)]
 
     def open(self) -> Simulator:
         return Simulator(self.library, self.blocks, self.case.graph, self.folder)

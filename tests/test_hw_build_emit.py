@@ -14,7 +14,7 @@ from random_networks import LayerKind, random_case, random_folding, random_graph
 from deploy.errors import UserError
 from hw_build.emit import MODULES, RTL_FOLDER, TOP, emit
 from hw_build.folding import Folding
-from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, Layer, MatVec, Threshold
+from hw_build.graph import BIPOLAR, Graph, Input, IntType, MatVec
 from hw_build.lowering import lower
 from hw_build.verilator import find_verilator
 
@@ -105,30 +105,9 @@ UNSIGNED = IntType(3, signed=False)
 MATRIX = np.array([[1, 2, 3], [3, 2, 1]])
 
 
-def levels(name: str, source: str, channels: int) -> Threshold:
-    return Threshold(name, source, np.tile([1, 2], (channels, 1)), 0, 1, UNSIGNED)
-
-
-NO_CHAIN: dict[str, tuple[Layer, ...]] = {
-    "a Threshold on the input": (levels("act", "input", 3), MatVec("fc0", "act", MATRIX)),
-    "a Threshold on a Threshold": (
-        MatVec("fc0", "input", MATRIX),
-        levels("act", "fc0", 2),
-        levels("again", "act", 2),
-        ArgMax("class", "again"),
-    ),
-    "a fork": (
-        MatVec("fc0", "input", MATRIX),
-        levels("act", "fc0", 2),
-        MatVec("fc1", "act", MATRIX[:, :2]),
-        MatVec("fc2", "act", MATRIX[:, :2]),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", NO_CHAIN)
-def test_what_the_rtl_has_no_form_for_is_refused(name: str) -> None:
-    graph = Graph((Input("input", (3,), UNSIGNED), *NO_CHAIN[name]))
-    folding = {layer.name: Folding(1, 1) for layer in graph if isinstance(layer, MatVec)}
-    with pytest.raises(UserError, match=r"no form for this chain(.|\n)*layer (fc0|class|fc2)"):
+def test_a_layer_that_nobody_reads_is_refused() -> None:
+    first, second = MatVec("fc0", "input", MATRIX), MatVec("fc1", "input", MATRIX)
+    graph = Graph((Input("input", (3,), UNSIGNED), first, second))
+    folding = {"fc0": Folding(1, 1), "fc1": Folding(1, 1)}
+    with pytest.raises(UserError, match=r"nobody reads(.|\n)*layer fc0"):
         lower(graph, folding)

@@ -96,7 +96,7 @@ def test_a_port_too_narrow_for_the_target_costs_no_more_than_it_must() -> None:
     (layer,) = (layer for layer in graph if isinstance(layer, MatVec))
     fold = chosen[layer.name]
     assert -(-40 // fold.simd) * -(-6 // fold.pe) == 5
-    assert port_lanes(40, 8, 64) == 8
+    assert port_lanes((40,), 8, 64) == 8
 
 
 @pytest.mark.parametrize("interval", [0, -3])
