@@ -24,10 +24,11 @@ import numpy as np
 from benchmarks.record import print_header
 from hw_build.blocks import Block
 from hw_build.emit import emit
-from hw_build.estimate import Resources, block_resources
+from hw_build.estimate import block_resources
 from hw_build.folding import Folding
 from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
 from hw_build.lowering import lower
+from hw_build.resources import Resources
 from hw_build.synthesis import Synthesised, synthesise, with_transfer_end
 from hw_build.yosys import yosys_version
 

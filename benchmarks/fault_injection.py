@@ -27,7 +27,8 @@ from rich.table import Table
 from benchmarks.faults import MUTANTS, Bench, Verdict, escaped, silent_reasons
 from benchmarks.memory_faults import sample_memory_faults
 from benchmarks.record import print_header
-from hw_build.folding import Folding, choose_folding
+from hw_build.folding import Folding
+from hw_build.folding_search import choose_folding
 from hw_build.graph import Graph, MatVec
 from hw_build.importer import import_qonnx
 from hw_build.progress import progress

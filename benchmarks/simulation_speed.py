@@ -28,7 +28,7 @@ from benchmarks.record import print_header
 from deploy.store import Store
 from hw_build.boards import BOARDS
 from hw_build.emit import emit
-from hw_build.folding import choose_folding
+from hw_build.folding_search import choose_folding
 from hw_build.golden import execute
 from hw_build.importer import import_qonnx
 from hw_build.lowering import lower

@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from benchmarks.record import print_header
 from hw_build.emit import emit
-from hw_build.folding import choose_folding
+from hw_build.folding_search import choose_folding
 from hw_build.golden import execute
 from hw_build.importer import import_qonnx
 from hw_build.lowering import lower

@@ -25,7 +25,7 @@ from hw_build.ecp5 import KIND as CLOCK_KIND
 from hw_build.ecp5 import clock_of_block
 from hw_build.emit import emit
 from hw_build.estimate import block_resources
-from hw_build.folding import choose_folding
+from hw_build.folding_search import choose_folding
 from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, MatVec, Threshold
 from hw_build.importer import import_qonnx
 from hw_build.lowering import lower

@@ -8,89 +8,25 @@ figure from here is of the kind "estimated".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, expm1
+from math import ceil
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from .blocks import Block
 from .dot_product_cells import dot_product_cells
-from .graph import IntType, MatVec, TensorInfo, Threshold
+from .estimate_streams import stream_block_resources
+from .graph import Depthwise, IntType, MatVec, TensorInfo, Threshold
 from .mvu_memory import WEIGHT_KINDS, act_kind
-
-
-@dataclass(frozen=True)
-class Resources:
-    """Cells of a 7-series device; `bram36` counts 36-kbit blocks, halves allowed."""
-
-    lut: float = 0.0
-    ff: float = 0.0
-    bram36: float = 0.0
-    dsp: float = 0.0
-
-    def __add__(self, other: Resources) -> Resources:
-        return Resources(
-            self.lut + other.lut,
-            self.ff + other.ff,
-            self.bram36 + other.bram36,
-            self.dsp + other.dsp,
-        )
-
-
-BLOCK_MEMORY_DEPTH = 128
-"""Weight memories deeper than this many words go to block RAM: LUT ROM costs one LUT per bit up
-to 64 words and doubles with each doubling beyond."""
-
-
-def weights_in_block_memory(words: int) -> bool:
-    """Whether a weight memory of that many words is put in block RAM."""
-    return words > BLOCK_MEMORY_DEPTH
-
-
-def rom_columns(words: int, width: int) -> float:
-    """Columns of a ROM that differ, expected of random bits: few do if it is shallow.
-
-    Columns that are constant, or that are a bit of the address, take neither LUT nor register.
-    """
-    if words <= 1:
-        return 0.0
-    kinds = 2.0 ** min(words, 60)
-    free = 2 + 2 * (words - 1).bit_length()
-    return max(0.0, (kinds - free) * -expm1(-width / kinds))
-
-
-def rom_luts(words: int, width: int) -> float:
-    """LUTs of a ROM in logic: one for each 64 words of a column, and multiplexers of four inputs.
-
-    A rest of few words has few different columns, which saves some.
-    """
-    whole, rest = divmod(words, 64)
-    leaves = whole + (0 if rest == 0 else 0.7 if whole and rest <= 8 else 1)
-    return rom_columns(words, width) * (leaves + max(0.0, leaves - 1) / 3)
-
-
-def bram36_of(words: int, width: int) -> float:
-    """36-kbit block RAMs of a ROM with one read port: its best shape, a rest in half a block.
-
-    Yosys also lays three words side by side in a row, which makes depths of three times a power
-    of two.
-    """
-    shapes = ((512, 72), (1024, 36), (2048, 18), (4096, 9), (8192, 4), (16384, 2), (32768, 1))
-    triple = ((1536, 24), (3072, 12), (6144, 6))
-    found = []
-    for depth, bits in shapes + triple:
-        whole, rest = divmod(width, bits)
-        found.append(ceil(words / depth) * (whole + (rest > 0) * (0.5 if 2 * rest <= bits else 1)))
-    return min(found)
-
-
-def lut_ram_luts(depth: int, width: int) -> float:
-    """LUTs of a RAM in logic with one write and one read port: RAM32M, RAM64M, RAM128X1D."""
-    if depth <= 32:
-        return 4 * ceil(width / 6)
-    if depth <= 64:
-        return 4 * ceil(width / 3)
-    return 4 * width * ceil(depth / 128)
+from .resources import (
+    Resources,
+    bram36_of,
+    counter_bits,
+    lut_ram_luts,
+    rom_columns,
+    rom_luts,
+    weights_in_block_memory,
+)
 
 
 @dataclass(frozen=True)
@@ -109,6 +45,9 @@ class _Unit:
     sum_bits: int
     level_bits: int
     out_base: int
+    depthwise: int = 0
+    multiplier: int = 1
+    same_weights: bool = False  # all of them: the memory is a constant
 
     @property
     def words(self) -> int:
@@ -117,14 +56,17 @@ class _Unit:
 
 def _unit(u: _Unit) -> Resources:
     """Arithmetic, weight memory, input buffer, start values, thresholds, control."""
+    terms = 1 if u.depthwise else u.simd  # of each row
     dot = dot_product_cells(
-        *(u.weight_kind, u.weight_bits, u.act_kind, u.act_bits, u.simd, u.shift, u.sum_bits)
+        *(u.weight_kind, u.weight_bits, u.act_kind, u.act_bits, terms, u.shift, u.sum_bits)
     )
-    weights, starts = u.pe * u.simd * u.weight_bits, u.pe * u.sum_bits
+    weights, starts = u.pe * terms * u.weight_bits, u.pe * u.sum_bits
     lut = u.pe * (dot.lut + dot.adder_lut)
     ff = u.pe * dot.held_bits + u.simd * u.act_bits
     bram = 0.0
-    if weights_in_block_memory(u.words):
+    if u.same_weights:
+        pass
+    elif weights_in_block_memory(u.words):
         bram = bram36_of(u.words, weights)
     else:
         lut += rom_luts(u.words, weights)
@@ -132,10 +74,10 @@ def _unit(u: _Unit) -> Resources:
     lut += rom_luts(u.fold_out, starts)
     if u.fold_in > 1:
         ff += starts
-    beat, group, address = (_bits(n) for n in (u.fold_in, u.fold_out, u.words))
-    if u.fold_out > 1:
-        depth = _power_of_two(2 * u.fold_in)
-        pointers = 3 * (_bits(depth) + 1) + beat + group
+    beat, group, address = (counter_bits(n) for n in (u.fold_in, u.fold_out, u.words))
+    if u.fold_out > 1 and not u.depthwise:
+        depth = 1 << counter_bits(2 * u.fold_in)
+        pointers = 3 * (counter_bits(depth) + 1) + beat + group
     else:
         depth, pointers = 2, 4
     lut += lut_ram_luts(depth, u.simd * u.act_bits)
@@ -161,16 +103,6 @@ def _unit(u: _Unit) -> Resources:
     return Resources(lut=lut, ff=ff, bram36=bram)
 
 
-def _bits(n: int) -> int:
-    """Bits of a counter of n values."""
-    return (n - 1).bit_length()
-
-
-def _power_of_two(n: int) -> int:
-    """The least power of two that is n or more."""
-    return 1 << _bits(n)
-
-
 CONTROL_LUT, COUNTER_LUT = 12.0, 1.2
 CONTROL_FF = 7.0
 SEARCH_LUT = 1.0
@@ -182,10 +114,7 @@ def mvu_resources(
     matvec: MatVec, threshold: Threshold | None, source: TensorInfo, pe: int, simd: int
 ) -> Resources:
     """One matrix-vector unit at a folding of `pe` rows and `simd` columns; cheap to ask often."""
-    facts = _FACTS.get(matvec)
-    if facts is None or facts.threshold is not threshold or facts.source is not source:
-        facts = _Facts(matvec, threshold, source)
-        _FACTS[matvec] = facts
+    facts = _facts_of(matvec, threshold, source)
     rows, columns = matvec.weights.shape
     return _unit(
         _Unit(
@@ -193,88 +122,90 @@ def mvu_resources(
             fold_out=ceil(rows / pe),
             simd=simd,
             pe=pe,
-            weight_kind=facts.weight_kind,
-            weight_bits=facts.weight_bits,
             act_kind=act_kind(source.type),
             act_bits=source.type.bits,
-            shift=int(threshold is None and source.type.bipolar),
-            sum_bits=facts.sum_bits,
-            level_bits=facts.level_bits,
-            out_base=0 if threshold is None or threshold.type.bipolar else threshold.base,
+            **facts.parameters,
         )
     )
+
+
+def depthwise_resources(
+    layer: Depthwise | None, threshold: Threshold | None, source: TensorInfo, pe: int
+) -> Resources:
+    """One depthwise unit of `pe` rows a beat, or that of a Threshold alone (`layer` None)."""
+    if layer is None:
+        assert threshold is not None
+        layer = _ALONE.setdefault(
+            threshold, Depthwise(threshold.name, threshold.source, _ones(source.n_channels))
+        )
+    facts = _facts_of(layer, threshold, source)
+    rows, n_positions = layer.weights.shape
+    per_channel = rows // layer.n_channels(source)
+    return _unit(
+        _Unit(
+            fold_in=n_positions,
+            fold_out=rows // pe,
+            simd=pe // per_channel,
+            pe=pe,
+            act_kind=act_kind(source.type),
+            act_bits=source.type.bits,
+            depthwise=1,
+            multiplier=per_channel,
+            same_weights=int(np.ptp(layer.weights)) == 0,
+            **facts.parameters,
+        )
+    )
+
+
+def _ones(n_channels: int) -> np.ndarray:
+    return np.ones((n_channels, 1), np.int64)
+
+
+def _facts_of(layer: MatVec | Depthwise, threshold: Threshold | None, source: TensorInfo) -> _Facts:
+    facts = _FACTS.get(layer)
+    if facts is None or facts.threshold is not threshold or facts.source is not source:
+        facts = _FACTS[layer] = _Facts(layer, threshold, source)
+    return facts
 
 
 class _Facts:
     """What the weights decide, whatever the folding."""
 
-    def __init__(self, matvec: MatVec, threshold: Threshold | None, source: TensorInfo) -> None:
+    def __init__(
+        self, layer: MatVec | Depthwise, threshold: Threshold | None, source: TensorInfo
+    ) -> None:
         self.threshold, self.source = threshold, source
-        self.weight_kind = WEIGHT_KINDS[matvec.weight_kind]
-        self.weight_bits = matvec.weight_bits
-        info = matvec.infer(source)
+        info = layer.infer(source)
+        level_bits = 0
         if threshold is None:
-            self.level_bits = 0
             lowest, highest = int(info.lo.min()), int(info.hi.max())
         else:
             n_levels = threshold.thresholds.shape[1]
-            self.level_bits = max(1, n_levels.bit_length())
-            middle_of = np.minimum((1 << self.level_bits) // 2 - 1, n_levels - 1)
+            level_bits = max(1, n_levels.bit_length())
+            middle_of = np.minimum((1 << level_bits) // 2 - 1, n_levels - 1)
             middle = np.clip(threshold.thresholds[:, middle_of], info.lo, info.hi + 1)
             factor = 2 if source.type.bipolar else 1
             lowest = int(((info.lo - middle) // factor).min())
             highest = int(((info.hi - middle) // factor).max())
-        self.sum_bits = max(2, IntType.holding(min(lowest, -1), highest).bits)
+        self.parameters = {
+            "weight_kind": WEIGHT_KINDS[layer.weight_kind],
+            "weight_bits": layer.weight_bits,
+            "shift": int(threshold is None and source.type.bipolar),
+            "sum_bits": max(2, IntType.holding(min(lowest, -1), highest).bits),
+            "level_bits": level_bits,
+            "out_base": 0 if threshold is None or threshold.type.bipolar else threshold.base,
+        }
 
 
-_FACTS: WeakKeyDictionary[MatVec, _Facts] = WeakKeyDictionary()
+_FACTS: WeakKeyDictionary[MatVec | Depthwise, _Facts] = WeakKeyDictionary()
+_ALONE: WeakKeyDictionary[Threshold, Depthwise] = WeakKeyDictionary()
 
 
 def block_resources(block: Block) -> Resources:
     """One block of any module, from its parameters."""
     numbers = {name.lower(): v for name, v in block.parameters.items() if isinstance(v, int)}
-    if block.module == "mvu":
-        fields = _Unit.__dataclass_fields__
-        return _unit(_Unit(**{name: v for name, v in numbers.items() if name in fields}))
-    return _OTHERS[block.module](numbers)
-
-
-def _splitter(n: dict[str, int]) -> Resources:
-    """A multiplexer of RATIO inputs for each bit, four inputs a LUT."""
-    counters = _bits(n["ratio"])
-    if n["vector"] % n["ratio"]:
-        counters += _bits(n["vector"])
-    width = n["lane_bits"] * n["lanes"]
-    return Resources(lut=width * max(1.0, n["ratio"] / 4) + 2 + 2 * counters, ff=counters)
-
-
-def _joiner(n: dict[str, int]) -> Resources:
-    """Registers that shift, and counters; padding is the registers' own reset."""
-    counters, padding = _bits(n["ratio"]), 0
-    if n["vector"] % n["ratio"]:
-        counters += n["vector"].bit_length()
-        padding = 4
-    width = n["lane_bits"] * n["lanes"] * n["ratio"]
-    return Resources(lut=2.5 + 1.5 * counters + padding, ff=width + counters + 1)
-
-
-def _arg_max(n: dict[str, int]) -> Resources:
-    """A comparison by a carry chain and two multiplexers; more of both for lanes beyond one."""
-    counter = _bits(ceil(n["n"] / n["lanes"]))
-    score, index = n["score_bits"], n["index_bits"]
-    lut = 4.5 + 0.7 * score + 2.7 * index + (n["lanes"] - 1) * (1.5 * score + index)
-    return Resources(lut=lut, ff=score + 2 * index + counter + 1)
-
-
-def _transfer_end(n: dict[str, int]) -> Resources:
-    """A counter of 32 bits that is loaded, and one of the beats of a frame."""
-    counter = max(1, _bits(n["beats"]))
-    return Resources(lut=47.5 + 1.5 * counter, ff=33 + counter)
-
-
-_OTHERS = {
-    "lane_splitter": _splitter,
-    "lane_joiner": _joiner,
-    "arg_max": _arg_max,
-    "transfer_end": _transfer_end,
-}
+    if block.module != "mvu":
+        return stream_block_resources(block.module, numbers)
+    given = {name: v for name, v in numbers.items() if name in _Unit.__dataclass_fields__}
+    (weights,) = (m for m in block.memories if m.file == block.parameters["WEIGHT_FILE"])
+    return _unit(_Unit(**given, same_weights=len(set(weights.words)) == 1))

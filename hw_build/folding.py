@@ -1,16 +1,14 @@
 """Folding: how many rows (PE) and columns (SIMD) of each matrix are computed in a cycle.
 
-A layer of MH outputs and MW inputs takes ceil(MW / SIMD) * ceil(MH / PE) cycles a frame; what
-doesn't divide is padded. The interval of the pipeline is that of its slowest block, width
-converters included, so the search keeps every one of them at or under the wanted interval and
-takes the cheapest chain.
+A layer of MH outputs and MW inputs takes ceil(MW / SIMD) * ceil(MH / PE) cycles a vector, and an
+image is a vector a pixel. Here are the rules: what a folding may be, the lanes that follow from it,
+and the file it is kept in. `folding_search` chooses one.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cache
 from math import gcd, prod
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,18 @@ from typing import Any
 from deploy.errors import UserError
 from deploy.packing import Packing
 
-from .estimate import Resources, mvu_resources
-from .graph import ArgMax, Graph, IntType, MatVec, Threshold
+from .graph import (
+    Add,
+    Concat,
+    Depthwise,
+    Graph,
+    MatVec,
+    MaxPool,
+    TensorInfo,
+    Threshold,
+    Upsample,
+    Window,
+)
 
 
 @dataclass(frozen=True)
@@ -28,34 +36,6 @@ class Folding:
 
     pe: int
     simd: int
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """What the search needs to know of a matrix-vector layer."""
-
-    name: str
-    rows: int
-    columns: int
-    act: IntType  # of the inputs
-    resources: object  # (pe, simd) -> Resources
-
-
-@dataclass(frozen=True)
-class _Chain:
-    """Foldings of the layers so far. `excess` is by how many cycles converters miss the interval:
-    unavoidable where the port itself is too narrow, and then as little as can be."""
-
-    cost: float
-    excess: int
-    foldings: tuple[Folding, ...]
-
-    @property
-    def rank(self) -> tuple[int, float]:
-        return (self.excess, self.cost)
-
-    def with_layer(self, folding: Folding, cost: float, excess: int) -> _Chain:
-        return _Chain(self.cost + cost, max(self.excess, excess), (*self.foldings, folding))
 
 
 def port_lanes(shape: tuple[int, ...], bits: int, port_bits: int) -> int:
@@ -90,110 +70,6 @@ def converter_cycles(n: int, source_lanes: int, sink_lanes: int) -> int:
     return cycles
 
 
-def choose_folding(graph: Graph, interval: int, port_bits: int = 64) -> dict[str, Folding]:
-    """The cheapest folding with every block at or under `interval` cycles a frame.
-
-    No layer is made faster than the input port can feed it. Cost is estimated LUTs, a block RAM
-    counted as `LUTS_PER_BRAM` of them. Returns foldings by the names of the graph's MatVec layers;
-    UserError if `interval` is below one cycle.
-    """
-    if interval < 1:
-        raise UserError(
-            "the target frame rate is above one frame a clock cycle",
-            found=f"an interval of {interval} cycles",
-            expected="1 cycle or more",
-            fix="lower --target-fps or raise --clock-mhz",
-        )
-    layers = _layers(graph)
-    first = layers[0]
-    lanes = port_lanes((first.columns,), first.act.bits, port_bits)
-    interval = max(interval, -(-first.columns // lanes))  # no faster than the input port
-    # the best chain so far for each number of lanes that its last layer puts out
-    chains: dict[int, _Chain] = {lanes: _Chain(0.0, 0, ())}
-    for layer in layers:
-        extended: dict[int, _Chain] = {}
-        for folding, cost in _candidates(layer, interval):
-            for lanes, chain in chains.items():
-                longer = chain.with_layer(
-                    folding,
-                    cost + _converter_cost(lanes, folding.simd, layer.act.bits),
-                    max(0, converter_cycles(layer.columns, lanes, folding.simd) - interval),
-                )
-                best = extended.get(folding.pe)
-                if best is None or longer.rank < best.rank:
-                    extended[folding.pe] = longer
-        chains = extended
-    best = min(chains.values(), key=lambda chain: chain.rank)
-    return {layer.name: fold for layer, fold in zip(layers, best.foldings, strict=True)}
-
-
-LUTS_PER_BRAM = 200
-"""What one block RAM of 36 kbit counts in the search; a Zynq-7020 has 380 LUTs for each."""
-
-
-def _layers(graph: Graph) -> list[_Layer]:
-    infos = graph.infer()
-    thresholds = {layer.source: layer for layer in graph if isinstance(layer, Threshold)}
-    found = []
-    for layer in graph:
-        if isinstance(layer, MatVec):
-            source, threshold = infos[layer.source], thresholds.get(layer.name)
-
-            @cache
-            def resources(pe: int, simd: int, layer=layer, source=source, threshold=threshold):
-                return mvu_resources(layer, threshold, source, pe, simd)
-
-            rows, columns = layer.weights.shape
-            found.append(_Layer(layer.name, rows, columns, source.type, resources))
-    return found
-
-
-MOST_SIMD = 128
-"""Wider dot products are folded only where the interval leaves no choice: each doubling of SIMD
-adds a level of logic to the longest path, and saves little."""
-
-
-def _candidates(layer: _Layer, interval: int) -> list[tuple[Folding, float]]:
-    """Foldings that meet the interval with their cost: for each SIMD the least PE, and all rows."""
-    found = []
-    for fold_in in range(1, min(layer.columns, interval) + 1):
-        least = -(-layer.columns // fold_in)
-        if -(-layer.columns // least) != fold_in:
-            continue  # the same SIMD at a shorter fold was offered before
-        fold_out_most = max(1, interval // fold_in)
-        # one group is offered as well: it needs no replay of the vector
-        for fold_out in {fold_out_most, *_divisors_up_to(layer.rows, fold_out_most), 1}:
-            pe = -(-layer.rows // fold_out)
-            for simd in {least, _roundest(layer.columns, fold_in)}:
-                resources: Resources = layer.resources(pe, simd)
-                cost = resources.lut + LUTS_PER_BRAM * resources.bram36
-                found.append((Folding(pe, simd), cost))
-    shallow = [(folding, cost) for folding, cost in found if folding.simd <= MOST_SIMD]
-    return shallow or found
-
-
-def _roundest(columns: int, fold_in: int) -> int:
-    """Of the SIMDs that take `fold_in` beats, the one with the most factors of two.
-
-    It pads a little more than the least, and makes a far simpler width converter.
-    """
-    least = -(-columns // fold_in)
-    most = least if fold_in == 1 else -(-columns // (fold_in - 1)) - 1
-    shift = next(b for b in range(most.bit_length(), -1, -1) if most >> b << b >= least)
-    return most >> shift << shift
-
-
-def _divisors_up_to(n: int, most: int) -> list[int]:
-    """The two largest divisors of `n` that are at most `most`: folds without padding."""
-    return [d for d in range(min(n, most), 0, -1) if n % d == 0][:2]
-
-
-def _converter_cost(source_lanes: int, sink_lanes: int, bits: int) -> float:
-    """LUTs of a splitter: a multiplexer from all lanes to those of the middle; joiners shift."""
-    middle = converter_lanes(source_lanes, sink_lanes)
-    return 0.0 if middle == source_lanes else bits * source_lanes / 4 + 8
-
-
 def save_folding(folding: dict[str, Folding]) -> str:
     """The folding as JSON text, as `--folding FILE` takes it."""
     return json.dumps({k: {"pe": v.pe, "simd": v.simd} for k, v in folding.items()}, indent=2)
@@ -201,7 +77,6 @@ def save_folding(folding: dict[str, Folding]) -> str:
 
 def load_folding(path: Path, graph: Graph) -> dict[str, Folding]:
     """A folding from a file that a run wrote, checked against the graph; UserError by layer."""
-    matvecs = {layer.name: layer for layer in graph if isinstance(layer, MatVec)}
     try:
         table = json.loads(path.read_text())
         folding = {
@@ -219,22 +94,24 @@ def load_folding(path: Path, graph: Graph) -> dict[str, Folding]:
             expected='{"fc0": {"pe": 16, "simd": 49}, ...}',
             fix="start from the folding.json of a run",
         ) from error
-    if set(folding) != set(matvecs):
+    legal = legal_foldings(graph)
+    if set(folding) != set(legal):
         raise UserError(
             "the folding file doesn't name the network's layers",
             where=str(path),
             found=", ".join(folding) or "no layer",
-            expected=", ".join(matvecs),
+            expected=", ".join(legal),
         )
     for name, fold in folding.items():
-        rows, columns = matvecs[name].weights.shape
-        for what, got, most in (("pe", fold.pe, rows), ("simd", fold.simd, columns)):
-            if not 1 <= got <= most:
+        for what, got, factors in zip(
+            ("pe", "simd"), (fold.pe, fold.simd), (legal[name].pe, legal[name].simd), strict=True
+        ):
+            if got not in factors.values:
                 raise UserError(
                     "impossible folding",
                     where=f"{path}: {name}.{what}",
                     found=str(got),
-                    expected=f"1 to {most}: the layer has {rows} outputs and {columns} inputs",
+                    expected=str(factors),
                 )
     return folding
 
@@ -247,9 +124,97 @@ def _whole(entry: dict[str, Any], layer: str, key: str) -> int:
     return value
 
 
-def pipeline_has_argmax(graph: Graph) -> bool:
-    """Whether the accelerator ends in an arg max, so that one class a frame leaves it."""
-    return isinstance(graph.output, ArgMax)
+@dataclass(frozen=True)
+class Factors:
+    """The numbers that one side of a folding may be, and what they divide or count."""
+
+    values: tuple[int, ...] | range
+    meaning: str
+
+    def __str__(self) -> str:
+        if isinstance(self.values, range):
+            return f"{self.values[0]} to {self.values[-1]}: {self.meaning}"
+        return f"{', '.join(map(str, self.values))}: {self.meaning}"
+
+
+@dataclass(frozen=True)
+class LegalFolding:
+    """What a layer's PE and SIMD may be."""
+
+    pe: Factors
+    simd: Factors
+
+
+def legal_foldings(graph: Graph) -> dict[str, LegalFolding]:
+    """By the name of every layer that has a folding, in the graph's order.
+
+    A MatVec on vectors takes any PE and SIMD; what doesn't divide is padded. On images both have
+    to divide: PE the outputs, SIMD the channels of a pixel, or the whole window where it is more
+    than a pixel. Layers that work channel by channel have SIMD 1 and PE channels a beat.
+    """
+    infos = graph.infer()
+    fused = fused_thresholds(graph)
+    one = Factors((1,), "the layer works channel by channel")
+    legal: dict[str, LegalFolding] = {}
+    for layer in graph:
+        if isinstance(layer, MatVec):
+            legal[layer.name] = _legal_matvec(layer, graph, infos)
+        elif isinstance(layer, Depthwise):
+            n_channels = layer.n_channels(infos[layer.source])
+            per_channel = len(layer.weights) // n_channels
+            pe = tuple(per_channel * d for d in divisors(n_channels))
+            what = f"a divisor of its {n_channels} channels"
+            what += f", times {per_channel} outputs a channel" if per_channel > 1 else ""
+            legal[layer.name] = LegalFolding(Factors(pe, what), one)
+        elif (isinstance(layer, Threshold) and layer not in fused.values()) or isinstance(
+            layer, MaxPool | Add | Concat | Upsample
+        ):
+            # a window's channels are those of its pixels
+            channels = [infos[name].n_channels for name in layer.sources]
+            if isinstance(layer, MaxPool):
+                channels = [infos[layer.name].n_channels]
+            what = "a divisor of " + " and ".join(f"{n}" for n in sorted(set(channels)))
+            pe = Factors(divisors(gcd(*channels)), f"{what} channels")
+            legal[layer.name] = LegalFolding(pe, one)
+    return legal
+
+
+def _legal_matvec(layer: MatVec, graph: Graph, infos: dict[str, TensorInfo]) -> LegalFolding:
+    rows, columns = layer.weights.shape
+    if len(infos[layer.source].shape) == 1:
+        what = f"the layer has {rows} outputs and {columns} inputs"
+        return LegalFolding(Factors(range(1, rows + 1), what), Factors(range(1, columns + 1), what))
+    source = graph[layer.source]
+    n_positions = source.n_positions if isinstance(source, Window) else 1
+    n_channels = columns // n_positions
+    simd = divisors(n_channels)
+    what = f"a divisor of the {n_channels} channels of a pixel"
+    if n_positions > 1:
+        simd += tuple(d for d in divisors(columns) if d > n_channels)
+        what += f", or a greater one of the {columns} of a window"
+    return LegalFolding(
+        Factors(divisors(rows), f"a divisor of its {rows} outputs"), Factors(simd, what)
+    )
+
+
+def divisors(n: int) -> tuple[int, ...]:
+    """All divisors of `n`, ascending."""
+    return tuple(d for d in range(1, n + 1) if n % d == 0)
+
+
+def fused_thresholds(graph: Graph) -> dict[str, Threshold]:
+    """By the name of a MatVec or Depthwise: the Threshold that its unit computes as well.
+
+    That is where nobody but the Threshold reads the sums.
+    """
+    n_readers = graph.n_readers
+    return {
+        layer.source: layer
+        for layer in graph
+        if isinstance(layer, Threshold)
+        and isinstance(graph[layer.source], MatVec | Depthwise)
+        and n_readers[layer.source] == 1
+    }
 
 
 def input_port(graph: Graph, port_bits: int) -> Packing:

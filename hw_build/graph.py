@@ -9,6 +9,7 @@ a computation.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -113,6 +114,13 @@ class Graph:
     @property
     def output(self) -> Layer:
         return self.layers[-1]
+
+    @property
+    def n_readers(self) -> Counter[str]:
+        """How many layers read each layer; whoever takes the output counts as one."""
+        counted = Counter(source for layer in self.layers for source in layer.sources)
+        counted[self.output.name] += 1
+        return counted
 
     def infer(self) -> dict[str, TensorInfo]:
         """Shape, type and proven range of every layer's output, by layer name."""

@@ -79,3 +79,8 @@ class TensorInfo:
     def n_pixels(self) -> int:
         """H * W of an image, 1 of a vector."""
         return int(np.prod(self.shape[:-1]))
+
+    @property
+    def n_integers(self) -> int:
+        """All integers of a frame."""
+        return int(np.prod(self.shape))

@@ -8,10 +8,10 @@ import numpy as np
 
 from .blocks import Block, Stream
 from .depthwise_memory import depthwise_memory
-from .estimate import weights_in_block_memory
 from .folding import Folding
 from .graph import ArgMax, Depthwise, IntType, MatVec, TensorInfo, Threshold, TopK
 from .mvu_memory import MvuMemory, act_kind, mvu_memory
+from .resources import weights_in_block_memory
 
 
 def matvec_block(

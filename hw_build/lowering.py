@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
 from deploy.errors import UserError
 
 from .blocks import Block, Stream
-from .folding import Folding, port_lanes
+from .folding import Folding, fused_thresholds, port_lanes
 from .graph import (
     Add,
     ArgMax,
@@ -52,27 +51,13 @@ def lower(graph: Graph, folding: dict[str, Folding], port_bits: int = 64) -> tup
     return tuple(lowering.blocks)
 
 
-def fused_thresholds(graph: Graph) -> dict[str, Threshold]:
-    """By the name of a MatVec or Depthwise: the Threshold that its unit computes as well."""
-    n_readers = Counter(source for layer in graph for source in layer.sources)
-    n_readers[graph.output.name] += 1
-    return {
-        layer.source: layer
-        for layer in graph
-        if isinstance(layer, Threshold)
-        and isinstance(graph[layer.source], MatVec | Depthwise)
-        and n_readers[layer.source] == 1
-    }
-
-
 class _Lowering:
     def __init__(self, graph: Graph, folding: dict[str, Folding], port_bits: int) -> None:
         self.graph, self.folding, self.port_bits = graph, folding, port_bits
         self.infos = graph.infer()
         self.fused = fused_thresholds(graph)
         self.blocks: list[Block] = []
-        self.n_readers = Counter(source for layer in graph for source in layer.sources)
-        self.n_readers[graph.output.name] += 1
+        self.n_readers = graph.n_readers
         self.readers = {source: layer for layer in graph for source in layer.sources}
         self.copies: dict[str, list[Stream]] = {}
 

@@ -22,10 +22,11 @@ from deploy.run_directory import RunDirectory, sha256_of
 
 from . import graph_file
 from .emit import emit
-from .estimate import Resources, block_resources
+from .estimate import block_resources
 from .executors import check_software, classes_of, outputs_of, scores_layer
 from .finn.flow import run_finn
-from .folding import Folding, choose_folding, load_folding, save_folding
+from .folding import Folding, load_folding, save_folding
+from .folding_search import choose_folding
 from .golden import execute
 from .graph import Graph
 from .graph_file import Imported
@@ -34,6 +35,7 @@ from .lowering import lower
 from .options import STAGE_NAMES, Options
 from .progress import progress
 from .report import write_report
+from .resources import Resources
 from .rtl_gate import RtlGate
 from .simulator import Simulator, Stalls
 from .synthesis import synthesise, with_transfer_end

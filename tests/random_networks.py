@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw_build.folding import Folding, choose_folding
+from hw_build.folding import Folding
+from hw_build.folding_search import choose_folding
 from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
 
 WEIGHT_KINDS = ("binary", "ternary", "quinary", *(f"int{bits}" for bits in range(2, 9)))

@@ -10,17 +10,11 @@ import pytest
 from deploy.store import Store
 from hw_build.dot_product_cells import dot_product_cells
 from hw_build.emit import emit
-from hw_build.estimate import (
-    Resources,
-    block_resources,
-    bram36_of,
-    lut_ram_luts,
-    mvu_resources,
-    rom_columns,
-)
+from hw_build.estimate import block_resources, mvu_resources
 from hw_build.folding import Folding
 from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
 from hw_build.lowering import lower
+from hw_build.resources import Resources, bram36_of, lut_ram_luts, rom_columns
 from hw_build.synthesis import synthesise, with_transfer_end
 
 

@@ -16,14 +16,13 @@ from deploy.errors import UserError
 from hw_build.blocks import Block
 from hw_build.estimate import mvu_resources
 from hw_build.folding import (
-    LUTS_PER_BRAM,
     Folding,
-    choose_folding,
     converter_cycles,
     load_folding,
     port_lanes,
     save_folding,
 )
+from hw_build.folding_search import LUTS_PER_BRAM, choose_folding
 from hw_build.graph import Graph, MatVec, Threshold
 from hw_build.lowering import lower
 

@@ -17,7 +17,8 @@ from random_networks import (
     random_inputs,
 )
 
-from hw_build.folding import Folding, choose_folding
+from hw_build.folding import Folding
+from hw_build.folding_search import choose_folding
 from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
 from hw_build.importer import import_qonnx
 from hw_build.simulator import Stalls

@@ -1,0 +1,300 @@
+"""The cheapest folding that keeps every block at or under an interval.
+
+The search goes through the graph once. Along a chain of layers it keeps the best folding so far for
+each number of lanes that the last layer puts out, so that width converters are weighed too
+(dynamic programming, exact). Where a tensor is read by several layers, or several tensors by one,
+the chains that end there are settled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from deploy.errors import UserError
+
+from .blocks import Block, Stream
+from .estimate import block_resources, depthwise_resources, mvu_resources
+from .folding import (
+    Folding,
+    converter_cycles,
+    converter_lanes,
+    divisors,
+    fused_thresholds,
+    legal_foldings,
+    port_lanes,
+)
+from .graph import (
+    Add,
+    Concat,
+    Depthwise,
+    Flatten,
+    Graph,
+    Input,
+    Layer,
+    MatVec,
+    MaxPool,
+    Pad,
+    TensorInfo,
+    Threshold,
+    Upsample,
+    Window,
+)
+from .lower_images import concat_block, max_pool_block, pad_block, upsample_block, window_block
+from .lower_streams import add_block
+from .resources import Resources
+
+LUTS_PER_BRAM = 200
+"""What one block RAM of 36 kbit counts in the search; a Zynq-7020 has 380 LUTs for each."""
+
+MOST_SIMD = 128
+"""Wider dot products are folded only where the interval leaves no choice: each doubling of SIMD
+adds a level of logic to the longest path, and saves little."""
+
+
+def choose_folding(graph: Graph, interval: int, port_bits: int = 64) -> dict[str, Folding]:
+    """The cheapest folding with every block at or under `interval` cycles a frame.
+
+    No layer is made faster than the input port can feed it. Cost is estimated LUTs, a block RAM
+    counted as `LUTS_PER_BRAM` of them. Where no folding is fast enough, the one that misses the
+    interval by least. Returns foldings by layer; UserError if `interval` is below one cycle.
+    """
+    if interval < 1:
+        raise UserError(
+            "the target frame rate is above one frame a clock cycle",
+            found=f"an interval of {interval} cycles",
+            expected="1 cycle or more",
+            fix="lower --target-fps or raise --clock-mhz",
+        )
+    return _Search(graph, interval, port_bits).run()
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """One folding of a layer: the lanes of its ends, its cycles a frame, its cost in LUTs.
+
+    Cost and cycles include the padding and the window that the layer's input goes through.
+    """
+
+    folding: Folding
+    lanes_in: int
+    lanes_out: int
+    cycles: int
+    cost: float
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """Foldings since the last settled one. `excess` is by how many cycles blocks miss the interval:
+    unavoidable where a port or a layer can be no faster, and then as little as can be."""
+
+    cost: float = 0.0
+    excess: int = 0
+    foldings: tuple[tuple[str, Folding], ...] = ()
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        return (self.excess, self.cost)
+
+
+class _Search:
+    def __init__(self, graph: Graph, interval: int, port_bits: int) -> None:
+        self.graph, self.infos = graph, graph.infer()
+        self.fused = fused_thresholds(graph)
+        self.legal = legal_foldings(graph)
+        self.n_readers = graph.n_readers
+        shape, bits = graph.input.shape, graph.input.type.bits
+        self.port_lanes = port_lanes(shape, bits, port_bits)
+        n = self.infos[graph.input.name].n_integers
+        self.interval = max(interval, -(-n // self.port_lanes))  # no faster than the input port
+        self.chains: dict[str, dict[int, _Chain]] = {}  # by layer and the lanes it puts out
+        self.settled: dict[str, Folding] = {}
+
+    def run(self) -> dict[str, Folding]:
+        for layer in self.graph:
+            self.chains[layer.name] = self._chains_of(layer)
+            if self.n_readers[layer.name] > 1:
+                self._settle(layer.name)
+        self._settle(self.graph.output.name)
+        return {name: self.settled[name] for name in self.legal}
+
+    def _chains_of(self, layer: Layer) -> dict[int, _Chain]:
+        if isinstance(layer, Input):
+            return {self.port_lanes: _Chain()}
+        if layer.name not in self.legal:  # it follows its neighbours
+            return self.chains[layer.sources[0]]
+        if len(layer.sources) > 1:
+            for source in layer.sources:
+                self._settle(source)
+        extended: dict[int, _Chain] = {}
+        for choice in self._choices(layer):
+            for lanes, chain in self.chains[layer.sources[0]].items():
+                longer = self._longer(chain, layer, choice, lanes)
+                best = extended.get(choice.lanes_out)
+                if best is None or longer.rank < best.rank:
+                    extended[choice.lanes_out] = longer
+        return extended
+
+    def _longer(self, chain: _Chain, layer: Layer, choice: _Choice, lanes: int) -> _Chain:
+        """`chain`, whose last layer puts out `lanes`, and one more layer."""
+        cost, cycles = choice.cost, choice.cycles
+        for i, name in enumerate(layer.sources):
+            origin = self._origin(name)
+            if i > 0:
+                (lanes,) = self.chains[name]
+            info = self.infos[origin]
+            lanes_in = min(choice.lanes_in, info.n_integers)
+            cost += _converter_cost(lanes, lanes_in, info.type.bits)
+            cycles = max(cycles, converter_cycles(info.n_integers, lanes, lanes_in))
+        return _Chain(
+            chain.cost + cost,
+            max(chain.excess, cycles - self.interval, 0),
+            (*chain.foldings, (layer.name, choice.folding)),
+        )
+
+    def _settle(self, name: str) -> None:
+        """Takes the best chain that ends in a layer as it is."""
+        lanes, best = min(self.chains[name].items(), key=lambda item: item[1].rank)
+        self.settled.update(best.foldings)
+        self.chains[name] = {lanes: _Chain(0.0, best.excess)}
+
+    def _origin(self, name: str) -> str:
+        """The tensor whose stream is converted for a reader of `name`."""
+        while isinstance(layer := self.graph[name], Pad | Window | Flatten):
+            name = layer.source
+        return name
+
+    def _choices(self, layer: Layer) -> list[_Choice]:
+        """The cheap ones that meet the interval, or else the fastest."""
+        if isinstance(layer, MatVec) and len(self.infos[layer.source].shape) == 1:
+            return [self._matvec_choice(layer, fold) for fold in self._vector_foldings(layer)]
+        if isinstance(layer, MatVec):
+            found = self._image_choices(layer)
+        else:
+            found = [self._lanes_choice(layer, pe) for pe in self.legal[layer.name].pe.values]
+        good = [choice for choice in found if choice.cycles <= self.interval]
+        fewest = min(choice.cycles for choice in found)
+        return good or [choice for choice in found if choice.cycles == fewest]
+
+    def _vector_foldings(self, layer: MatVec) -> list[Folding]:
+        """For each SIMD the least PE, folds without padding, and all rows at once."""
+        rows, columns = layer.weights.shape
+        found = []
+        for fold_in in range(1, min(columns, self.interval) + 1):
+            least = -(-columns // fold_in)
+            if -(-columns // least) != fold_in:
+                continue  # the same SIMD at a shorter fold was offered before
+            most = max(1, self.interval // fold_in)
+            # one group is offered as well: it needs no replay of the vector
+            for fold_out in {most, *_divisors_up_to(rows, most), 1}:
+                pe = -(-rows // fold_out)
+                found += [Folding(pe, simd) for simd in {least, _roundest(columns, fold_in)}]
+        return [fold for fold in found if fold.simd <= MOST_SIMD] or found
+
+    def _image_choices(self, layer: MatVec) -> list[_Choice]:
+        """For each SIMD the least PE; whole windows only if no share of a pixel is fast enough."""
+        legal, found = self.legal[layer.name], []
+        rows, columns = layer.weights.shape
+        n_pixels = self.infos[layer.source].n_pixels
+        source = self.graph[layer.source]
+        n_channels = columns // (source.n_positions if isinstance(source, Window) else 1)
+        for simd in legal.simd.values:
+            if simd > n_channels and any(c.cycles <= self.interval for c in found):
+                break
+            fast = [
+                pe
+                for pe in legal.pe.values
+                if n_pixels * (columns // simd) * (rows // pe) <= self.interval
+            ]
+            pe = fast[0] if fast else rows
+            found += [self._matvec_choice(layer, Folding(p, simd)) for p in {pe, rows}]
+        return found
+
+    def _matvec_choice(self, layer: MatVec, fold: Folding) -> _Choice:
+        x = self.infos[layer.source]
+        rows, columns = layer.weights.shape
+        cycles = x.n_pixels * -(-columns // fold.simd) * -(-rows // fold.pe)
+        resources = mvu_resources(layer, self.fused.get(layer.name), x, fold.pe, fold.simd)
+        return self._with_input(layer, fold, fold.simd, fold.pe, cycles, resources)
+
+    def _lanes_choice(self, layer: Layer, pe: int) -> _Choice:
+        """A layer that works channel by channel, `pe` outputs a beat."""
+        fold, lanes = Folding(pe, 1), pe
+        info, x = self.infos[layer.name], self.infos[layer.sources[0]]
+        if isinstance(layer, Depthwise | Threshold):
+            weights = layer if isinstance(layer, Depthwise) else None
+            threshold = layer if weights is None else self.fused.get(layer.name)
+            n_positions = 1 if weights is None else layer.weights.shape[1]
+            if weights is not None:
+                lanes = pe * layer.n_channels(x) // len(layer.weights)
+            resources = depthwise_resources(weights, threshold, x, pe)
+            cycles = n_positions * info.n_integers // pe
+        else:
+            block = self._block_of(layer, lanes)
+            resources, cycles = block_resources(block), block.cycles
+        return self._with_input(layer, fold, lanes, pe, cycles, resources)
+
+    def _block_of(self, layer: Layer, lanes: int) -> Block:
+        x = [
+            Stream(f"x{i}", info.n_channels, info.type, lanes, "", info.n_pixels)
+            for i, info in enumerate(self.infos[name] for name in layer.sources)
+        ]
+        match layer:
+            case MaxPool():
+                return max_pool_block(layer, replace(x[0], positions=layer.n_positions))
+            case Add():
+                return add_block(layer, self.infos[layer.name], *x)
+            case Upsample():
+                return upsample_block(layer, self.infos[layer.source], x[0])
+            case Concat():
+                blocks: list[Block] = []
+                concat_block(blocks, layer, x)
+                return blocks[-1]
+        raise ValueError(f"{layer.name} has no folding")
+
+    def _with_input(
+        self,
+        layer: Layer,
+        fold: Folding,
+        lanes_in: int,
+        lanes_out: int,
+        cycles: int,
+        resources: Resources,
+    ) -> _Choice:
+        """The choice with the window and the padding before the layer, if there are any."""
+        total, source = resources, self.graph[layer.sources[0]]
+        while isinstance(source, Pad | Window):
+            x: TensorInfo = self.infos[source.source]
+            lanes = min(lanes_in, x.n_channels)
+            stream = Stream("x", x.n_channels, x.type, lanes, "", x.n_pixels)
+            if isinstance(source, Window):
+                outer = not isinstance(layer, MatVec)
+                block = window_block(source, x, stream, lanes_in, channel_outer=outer)
+                lanes_in = lanes
+            else:
+                block = pad_block(source, x, stream)
+            total, cycles = total + block_resources(block), max(cycles, block.cycles)
+            source = self.graph[source.source]
+        cost = total.lut + LUTS_PER_BRAM * total.bram36
+        return _Choice(fold, lanes_in, lanes_out, cycles, cost)
+
+
+def _roundest(columns: int, fold_in: int) -> int:
+    """Of the SIMDs that take `fold_in` beats, the one with the most factors of two.
+
+    It pads a little more than the least, and makes a far simpler width converter.
+    """
+    least = -(-columns // fold_in)
+    most = least if fold_in == 1 else -(-columns // (fold_in - 1)) - 1
+    shift = next(b for b in range(most.bit_length(), -1, -1) if most >> b << b >= least)
+    return most >> shift << shift
+
+
+def _divisors_up_to(n: int, most: int) -> list[int]:
+    """The two largest divisors of `n` that are at most `most`: folds without padding."""
+    return [d for d in divisors(n) if d <= most][-2:]
+
+
+def _converter_cost(source_lanes: int, sink_lanes: int, bits: int) -> float:
+    """LUTs of a splitter: a multiplexer from all lanes to those of the middle; joiners shift."""
+    middle = converter_lanes(source_lanes, sink_lanes)
+    return 0.0 if middle == source_lanes else bits * source_lanes / 4 + 8
