@@ -27,7 +27,16 @@ MODULES = (
     "lane_joiner",
     "mvu",
     "arg_max",
+    "top_k",
+    "deep_fifo",
+    "stream_fork",
+    "scaled",
+    "stream_add",
+    "stream_concat",
     "transfer_end",
+    "saturating_counter",
+    "transfer_counters",
+    "axi_lite_registers",
 )
 """The files of `rtl/` in an order in which each module follows those that it uses."""
 

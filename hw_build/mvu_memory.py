@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .blocks import Memory
-from .graph import IntType, MatVec, TensorInfo, Threshold
+from .graph import Depthwise, IntType, MatVec, TensorInfo, Threshold
 
 WEIGHT_KINDS = {"binary": 0, "ternary": 1, "quinary": 2, "int": 3}
 
@@ -89,21 +89,66 @@ def mvu_memory(
     out zero bits, whatever the type, so that they are zero lanes for whoever reads them. (Not so
     the scores of binary weights, which know no zero; nobody reads those.)
     """
-    rows, columns = matvec.weights.shape
-    padded_rows, padded_columns = -(-rows // pe) * pe, -(-columns // simd) * simd
-    kind, act = matvec.weight_kind, source.type
-    pad_weight = 1 if kind == "binary" else 0  # binary has no zero; +1 on zero bits adds nothing
-    weights = np.full((padded_rows, padded_columns), pad_weight, np.int64)
-    weights[:rows, :columns] = matvec.weights
-    planes = weight_planes(weights, kind, matvec.weight_bits)
+    columns = matvec.weights.shape[1]
+    weights = _padded(matvec, pe, simd)
+    y_at_zero = _zero(source.type) * weights[:, :columns].sum(axis=1)
+    info = MatVec(name, matvec.source, weights[:, :columns]).infer(source)  # of padding rows too
+    return _memory(name, matvec, weights, threshold, source.type, y_at_zero, info, pe, simd)
 
-    zero = -1 if act.bipolar else 0
+
+def depthwise_memory(
+    name: str,
+    depthwise: Depthwise,
+    threshold: Threshold | None,
+    source: TensorInfo,
+    pe: int,
+) -> MvuMemory:
+    """The same for a unit with `DEPTHWISE` = 1: `pe` rows, each with a lane of its own.
+
+    `pe` is a multiple of the outputs per channel. Padding rows see zero bits, since theirs are
+    padding channels, and put out zero bits, whatever the type and the weights.
+    """
+    weights = _padded(depthwise, pe, 1)
+    info = depthwise.infer(source)
+    n_padding = len(weights) - info.n_channels
+    y_at_zero = _zero(source.type) * weights.sum(axis=1)
+    y_at_zero[info.n_channels :] = 0
+    lo, hi = (np.pad(bound, (0, n_padding)) for bound in (info.lo, info.hi))
+    padded = TensorInfo((len(weights),), info.type, lo, hi)
+    return _memory(name, depthwise, weights, threshold, source.type, y_at_zero, padded, pe, 1)
+
+
+def _zero(act: IntType) -> int:
+    """The integer whose bits are all zero."""
+    return -1 if act.bipolar else 0
+
+
+def _padded(layer: MatVec | Depthwise, pe: int, simd: int) -> np.ndarray:
+    """Weights with rows and columns up to whole folds."""
+    rows, columns = layer.weights.shape
+    pad_weight = 1 if layer.weight_kind == "binary" else 0  # +1 on zero bits adds nothing
+    weights = np.full((-(-rows // pe) * pe, -(-columns // simd) * simd), pad_weight, np.int64)
+    weights[:rows, :columns] = layer.weights
+    return weights
+
+
+def _memory(
+    name: str,
+    layer: MatVec | Depthwise,
+    weights: np.ndarray,
+    threshold: Threshold | None,
+    act: IntType,
+    y_at_zero: np.ndarray,
+    info: TensorInfo,
+    pe: int,
+    simd: int,
+) -> MvuMemory:
+    """Memories of padded `weights` (rows, columns); `y_at_zero` and `info` are of every row."""
+    kind, bits, rows = layer.weight_kind, layer.weight_bits, len(layer.weights)
+    planes = weight_planes(weights, kind, bits)
     factor = 2 if act.bipolar else 1
-    y_at_zero = zero * weights[:, :columns].sum(axis=1)
     constant = y_at_zero - factor * sum_at_zero(planes, kind, act)
-
-    info = MatVec(matvec.name, matvec.source, weights[:, :columns]).infer(source)
-    lo, hi = info.lo, info.hi  # of the padding rows too
+    lo, hi = info.lo, info.hi
     memories = []
     if threshold is None:
         shift = factor - 1
@@ -141,13 +186,11 @@ def mvu_memory(
     memories.append(
         Memory(f"{name}_start.mem", pe * sum_bits, words_of(starts.reshape(-1, pe), sum_bits))
     )
-    n_groups, n_beats = padded_rows // pe, padded_columns // simd
-    coded = planes.reshape(n_groups, pe, matvec.weight_bits, n_beats, simd)
+    n_groups, n_beats = len(weights) // pe, weights.shape[1] // simd
+    coded = planes.reshape(n_groups, pe, bits, n_beats, simd)
     coded = coded.transpose(0, 3, 1, 2, 4).reshape(n_groups * n_beats, -1)
     memories.append(Memory(f"{name}_weight.mem", coded.shape[1], words_of(coded, 1)))
-    return MvuMemory(
-        WEIGHT_KINDS[kind], matvec.weight_bits, shift, sum_bits, level_bits, tuple(memories)
-    )
+    return MvuMemory(WEIGHT_KINDS[kind], bits, shift, sum_bits, level_bits, tuple(memories))
 
 
 def group_major(table: np.ndarray, pe: int) -> np.ndarray:

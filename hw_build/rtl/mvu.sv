@@ -6,15 +6,21 @@
 // the accumulator's sign and costs nothing; more are found by binary search after it.
 //
 // Weight word number group * FOLD_IN + beat holds PE rows; a row is plane-major, SIMD bits a plane.
+//
+// DEPTHWISE = 1 (with SIMD = 1): row p multiplies lane p / MULTIPLIER of the beat, not all of it. A
+// beat has PE / MULTIPLIER lanes, and is used once: all FOLD_IN positions of the first lanes come
+// before those of the next lanes, FOLD_OUT times.
 module mvu #(
     parameter integer FOLD_IN = 4,       // beats of an input vector (the synapse fold)
     parameter integer FOLD_OUT = 2,      // beats of an output vector (the neuron fold)
     parameter integer SIMD = 8,
     parameter integer PE = 4,
+    parameter integer DEPTHWISE = 0,     // 1: every row has a lane of its own
+    parameter integer MULTIPLIER = 1,    // of DEPTHWISE: rows that share a lane; divides PE
     parameter integer WEIGHT_KIND = 0,   // 0 binary, 1 ternary, 2 quinary, 3 integer
     parameter integer WEIGHT_BITS = 1,   // 1 to 8
     parameter integer ACT_KIND = 2,      // 0 unsigned, 1 two's complement, 2 bipolar
-    parameter integer ACT_BITS = 1,      // 1 to 8
+    parameter integer ACT_BITS = 1,      // 1 to 8; of DEPTHWISE 1 to 24
     parameter integer SHIFT = 0,         // 1: products count twice (bipolar scores)
     parameter integer SUM_BITS = 8,      // accumulator, two's complement, 2 or more
     parameter integer LEVEL_BITS = 1,    // 0: accumulators leave; else bits of the level number
@@ -26,15 +32,16 @@ module mvu #(
     parameter START_FILE = "s.mem",      // what accumulators start with, PE a word
     parameter THRESHOLD_FILE = "t"
 ) (
-    input  wire                     clk,
-    input  wire                     resetn,
-    input  wire [SIMD*ACT_BITS-1:0] s_axis_tdata,
-    input  wire                     s_axis_tvalid,
-    output wire                     s_axis_tready,
-    output wire [PE*OUT_BITS-1:0]   m_axis_tdata,
-    output wire                     m_axis_tvalid,
-    input  wire                     m_axis_tready
+    input  wire                   clk,
+    input  wire                   resetn,
+    input  wire [((DEPTHWISE!=0)?PE/MULTIPLIER:SIMD)*ACT_BITS-1:0] s_axis_tdata,
+    input  wire                   s_axis_tvalid,
+    output wire                   s_axis_tready,
+    output wire [PE*OUT_BITS-1:0] m_axis_tdata,
+    output wire                   m_axis_tvalid,
+    input  wire                   m_axis_tready
 );
+  localparam integer LANES = (DEPTHWISE != 0) ? PE / MULTIPLIER : SIMD;
   localparam integer WORDS = FOLD_IN * FOLD_OUT;
   localparam integer ROW_BITS = SIMD * WEIGHT_BITS;
   localparam integer ADDRESS_BITS = (WORDS > 1) ? $clog2(WORDS) : 1;
@@ -43,20 +50,20 @@ module mvu #(
   localparam integer LEVEL_WIDTH = (LEVEL_BITS > 0) ? LEVEL_BITS : SUM_BITS;
   localparam integer STAGES = (LEVEL_BITS > 1) ? LEVEL_BITS - 1 : 0;
 
-  // The vector is taken once and replayed for every group of PE rows.
-  wire [SIMD*ACT_BITS-1:0] act;
+  // The vector is taken once and replayed for every group of PE rows, unless each has its own lanes.
+  wire [LANES*ACT_BITS-1:0] act;
   wire act_valid, act_ready;
   generate
-    if (FOLD_OUT > 1) begin : replayed
+    if (FOLD_OUT > 1 && DEPTHWISE == 0) begin : replayed
       replay_buffer #(
-          .WIDTH(SIMD * ACT_BITS), .BEATS(FOLD_IN), .REPEATS(FOLD_OUT)
+          .WIDTH(LANES * ACT_BITS), .BEATS(FOLD_IN), .REPEATS(FOLD_OUT)
       ) buffer (
           .clk(clk), .resetn(resetn), .s_axis_tdata(s_axis_tdata),
           .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
           .m_axis_tdata(act), .m_axis_tvalid(act_valid), .m_axis_tready(act_ready)
       );
     end else begin : direct
-      stream_fifo #(.WIDTH(SIMD * ACT_BITS), .DEPTH(2)) fifo (
+      stream_fifo #(.WIDTH(LANES * ACT_BITS), .DEPTH(2)) fifo (
           .clk(clk), .resetn(resetn), .s_axis_tdata(s_axis_tdata),
           .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
           .m_axis_tdata(act), .m_axis_tvalid(act_valid), .m_axis_tready(act_ready)
@@ -87,16 +94,16 @@ module mvu #(
   end
 
   // Stage 1: the beat and its weight word. Lanes are turned into planes, which is only wiring.
-  wire [SIMD*ACT_BITS-1:0] act_planes;
-  reg [SIMD*ACT_BITS-1:0] act1;
+  wire [LANES*ACT_BITS-1:0] act_planes;
+  reg [LANES*ACT_BITS-1:0] act1;
   wire [PE*ROW_BITS-1:0] weights1;
   reg valid1, first1, last1;
   reg [GROUP_BITS-1:0] group1;
   genvar i, j, p;
   generate
-    for (i = 0; i < SIMD; i = i + 1) begin : lane
+    for (i = 0; i < LANES; i = i + 1) begin : lane
       for (j = 0; j < ACT_BITS; j = j + 1) begin : plane
-        assign act_planes[j*SIMD+i] = act[i*ACT_BITS+j];
+        assign act_planes[(DEPTHWISE!=0)?i*ACT_BITS+j:j*SIMD+i] = act[i*ACT_BITS+j];
       end
     end
     if (BLOCK_MEMORY != 0) begin : block
@@ -131,12 +138,13 @@ module mvu #(
   reg [GROUP_BITS-1:0] group2;
   generate
     for (p = 0; p < PE; p = p + 1) begin : row
+      localparam integer OWN_LANE = (DEPTHWISE != 0) ? p / MULTIPLIER : 0;
       dot_product #(
           .SIMD(SIMD), .WEIGHT_KIND(WEIGHT_KIND), .WEIGHT_BITS(WEIGHT_BITS),
           .ACT_KIND(ACT_KIND), .ACT_BITS(ACT_BITS), .SHIFT(SHIFT), .SUM_BITS(SUM_BITS),
           .COMPRESS(COMPRESS)
       ) dot (
-          .a(act1), .w(weights1[p*ROW_BITS+:ROW_BITS]),
+          .a(act1[OWN_LANE*ACT_BITS+:SIMD*ACT_BITS]), .w(weights1[p*ROW_BITS+:ROW_BITS]),
           .row0(row0[p*SUM_BITS+:SUM_BITS]), .row1(row1[p*SUM_BITS+:SUM_BITS]),
           .row2(row2[p*SUM_BITS+:SUM_BITS])
       );
@@ -171,17 +179,24 @@ module mvu #(
       end else begin : whole
         assign addend = start[p*SUM_BITS+:SUM_BITS];
       end
-      wire [SUM_BITS-1:0] first_two, third_too;
-      adder #(.WIDTH(SUM_BITS)) products (
-          .a(row0_2[p*SUM_BITS+:SUM_BITS]), .b(row1_2[p*SUM_BITS+:SUM_BITS]),
-          .sum(first_two)
-      );
-      adder #(.WIDTH(SUM_BITS)) with_third (
-          .a(row2_2[p*SUM_BITS+:SUM_BITS]), .b(addend), .sum(third_too)
-      );
-      adder #(.WIDTH(SUM_BITS)) total (
-          .a(first_two), .b(third_too), .sum(sums[p*SUM_BITS+:SUM_BITS])
-      );
+      if (DEPTHWISE != 0 && WEIGHT_KIND <= 2) begin : one_product
+        // A product that is no sum has but one number.
+        adder #(.WIDTH(SUM_BITS)) total (
+            .a(row0_2[p*SUM_BITS+:SUM_BITS]), .b(addend), .sum(sums[p*SUM_BITS+:SUM_BITS])
+        );
+      end else begin : three_numbers
+        wire [SUM_BITS-1:0] first_two, third_too;
+        adder #(.WIDTH(SUM_BITS)) products (
+            .a(row0_2[p*SUM_BITS+:SUM_BITS]), .b(row1_2[p*SUM_BITS+:SUM_BITS]),
+            .sum(first_two)
+        );
+        adder #(.WIDTH(SUM_BITS)) with_third (
+            .a(row2_2[p*SUM_BITS+:SUM_BITS]), .b(addend), .sum(third_too)
+        );
+        adder #(.WIDTH(SUM_BITS)) total (
+            .a(first_two), .b(third_too), .sum(sums[p*SUM_BITS+:SUM_BITS])
+        );
+      end
     end
   endgenerate
 

@@ -1,0 +1,133 @@
+// The accelerator's registers on an AXI4-Lite bus. All accesses answer OKAY; what isn't listed
+// reads 0, and writing it does nothing.
+//
+//   0x00 MAGIC      read        0x4E475747
+//   0x04 VERSION    read        1, of this map
+//   0x08 IDENTITY   read        four words, the least significant first
+//   0x18 FRAMES     read/write  of a transfer; 1 after reset
+//   0x1C CONTROL    write       bit 0 clears the counters below
+//   0x20 CYCLES     read        see transfer_counters
+//   0x24 FRAMES_DONE            read
+//   0x28 INPUT_STALLS           read
+//   0x2C OUTPUT_STALLS          read
+//   0x30 LATENCY                read
+//   0x34 INTERVAL               read
+//
+// Every ready and valid comes from a register. Write address and write data come in any order.
+module axi_lite_registers #(
+    parameter [127:0] IDENTITY = 128'h0,
+    parameter integer OUTPUT_BEATS = 1    // beats of a frame at the output
+) (
+    input  wire        clk,
+    input  wire        resetn,
+    input  wire [11:0] s_axi_lite_awaddr,
+    input  wire [2:0]  s_axi_lite_awprot,
+    input  wire        s_axi_lite_awvalid,
+    output wire        s_axi_lite_awready,
+    input  wire [31:0] s_axi_lite_wdata,
+    input  wire [3:0]  s_axi_lite_wstrb,
+    input  wire        s_axi_lite_wvalid,
+    output wire        s_axi_lite_wready,
+    output wire [1:0]  s_axi_lite_bresp,
+    output wire        s_axi_lite_bvalid,
+    input  wire        s_axi_lite_bready,
+    input  wire [11:0] s_axi_lite_araddr,
+    input  wire [2:0]  s_axi_lite_arprot,
+    input  wire        s_axi_lite_arvalid,
+    output wire        s_axi_lite_arready,
+    output wire [31:0] s_axi_lite_rdata,
+    output wire [1:0]  s_axi_lite_rresp,
+    output wire        s_axi_lite_rvalid,
+    input  wire        s_axi_lite_rready,
+    // The accelerator's ports, which are only watched.
+    input  wire        s_axis_tvalid,
+    input  wire        s_axis_tready,
+    input  wire        m_axis_tvalid,
+    input  wire        m_axis_tready,
+    input  wire        m_axis_tlast,
+    output wire [31:0] frames
+);
+  localparam [31:0] MAGIC = 32'h4E475747;
+  localparam [31:0] VERSION = 32'd1;
+
+  // Writes: address and data are held until both are there and the last response is taken.
+  reg address_held, data_held, answer;
+  reg to_frames, to_control;  // what the held address means
+  reg [31:0] data;
+  reg [3:0] strobes;
+  reg [31:0] frames_now;
+  wire write = address_held & data_held & ~answer;
+  wire clear = write & to_control & strobes[0] & data[0];
+  assign s_axi_lite_awready = ~address_held;
+  assign s_axi_lite_wready = ~data_held;
+  assign s_axi_lite_bvalid = answer;
+  assign s_axi_lite_bresp = 2'b00;
+  assign frames = frames_now;
+  integer i;
+  always_ff @(posedge clk) begin
+    if (!resetn) begin
+      address_held <= 1'b0;
+      data_held <= 1'b0;
+      answer <= 1'b0;
+      frames_now <= 32'd1;
+    end else begin
+      address_held <= ~write & (address_held | s_axi_lite_awvalid);
+      data_held <= ~write & (data_held | s_axi_lite_wvalid);
+      answer <= write | (answer & ~s_axi_lite_bready);
+      for (i = 0; i < 4; i = i + 1)
+        if (write & to_frames & strobes[i]) frames_now[i*8+:8] <= data[i*8+:8];
+    end
+  end
+  always_ff @(posedge clk) begin
+    if (~address_held) begin
+      to_frames <= s_axi_lite_awaddr[11:2] == 10'h06;
+      to_control <= s_axi_lite_awaddr[11:2] == 10'h07;
+    end
+    if (~data_held) begin
+      data <= s_axi_lite_wdata;
+      strobes <= s_axi_lite_wstrb;
+    end
+  end
+
+  // Reads: one at a time.
+  wire [31:0] cycles, frames_done, input_stalls, output_stalls, latency, interval;
+  reg [31:0] found;
+  reg [31:0] read_data;
+  reg read_valid;
+  assign s_axi_lite_arready = ~read_valid;
+  assign s_axi_lite_rdata = read_data;
+  assign s_axi_lite_rvalid = read_valid;
+  assign s_axi_lite_rresp = 2'b00;
+  always_comb begin
+    case (s_axi_lite_araddr[11:2])
+      10'h00: found = MAGIC;
+      10'h01: found = VERSION;
+      10'h02: found = IDENTITY[31:0];
+      10'h03: found = IDENTITY[63:32];
+      10'h04: found = IDENTITY[95:64];
+      10'h05: found = IDENTITY[127:96];
+      10'h06: found = frames_now;
+      10'h08: found = cycles;
+      10'h09: found = frames_done;
+      10'h0a: found = input_stalls;
+      10'h0b: found = output_stalls;
+      10'h0c: found = latency;
+      10'h0d: found = interval;
+      default: found = 32'h0;
+    endcase
+  end
+  always_ff @(posedge clk) if (~read_valid) read_data <= found;
+  always_ff @(posedge clk) begin
+    if (!resetn) read_valid <= 1'b0;
+    else read_valid <= read_valid ? ~s_axi_lite_rready : s_axi_lite_arvalid;
+  end
+
+  transfer_counters #(.OUTPUT_BEATS(OUTPUT_BEATS)) counters (
+      .clk(clk), .resetn(resetn), .clear(clear),
+      .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
+      .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready),
+      .m_axis_tlast(m_axis_tlast),
+      .cycles(cycles), .frames_done(frames_done), .input_stalls(input_stalls),
+      .output_stalls(output_stalls), .latency(latency), .interval(interval)
+  );
+endmodule
