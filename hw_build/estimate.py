@@ -53,16 +53,20 @@ class _Unit:
     def words(self) -> int:
         return self.fold_in * self.fold_out
 
+    @property
+    def lanes(self) -> int:
+        """Activations of an input beat."""
+        return self.pe // self.multiplier if self.depthwise else self.simd
+
 
 def _unit(u: _Unit) -> Resources:
     """Arithmetic, weight memory, input buffer, start values, thresholds, control."""
-    terms = 1 if u.depthwise else u.simd  # of each row
     dot = dot_product_cells(
-        *(u.weight_kind, u.weight_bits, u.act_kind, u.act_bits, terms, u.shift, u.sum_bits)
+        *(u.weight_kind, u.weight_bits, u.act_kind, u.act_bits, u.simd, u.shift, u.sum_bits)
     )
-    weights, starts = u.pe * terms * u.weight_bits, u.pe * u.sum_bits
+    weights, starts = u.pe * u.simd * u.weight_bits, u.pe * u.sum_bits
     lut = u.pe * (dot.lut + dot.adder_lut)
-    ff = u.pe * dot.held_bits + u.simd * u.act_bits
+    ff = u.pe * dot.held_bits + u.lanes * u.act_bits
     bram = 0.0
     if u.same_weights:
         pass
@@ -80,7 +84,7 @@ def _unit(u: _Unit) -> Resources:
         pointers = 3 * (counter_bits(depth) + 1) + beat + group
     else:
         depth, pointers = 2, 4
-    lut += lut_ram_luts(depth, u.simd * u.act_bits)
+    lut += lut_ram_luts(depth, u.lanes * u.act_bits)
     lut += CONTROL_LUT + COUNTER_LUT * (pointers + beat + group + address)
     # first, last and valid of two stages, and the group, go along with the data
     ff += CONTROL_FF + pointers + beat + address + 3 * group
@@ -145,7 +149,7 @@ def depthwise_resources(
         _Unit(
             fold_in=n_positions,
             fold_out=rows // pe,
-            simd=pe // per_channel,
+            simd=1,
             pe=pe,
             act_kind=act_kind(source.type),
             act_bits=source.type.bits,

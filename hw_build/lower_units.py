@@ -7,10 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from .blocks import Block, Stream
-from .depthwise_memory import depthwise_memory
 from .folding import Folding
 from .graph import ArgMax, Depthwise, IntType, MatVec, TensorInfo, Threshold, TopK
-from .mvu_memory import MvuMemory, act_kind, mvu_memory
+from .mvu_memory import MvuMemory, act_kind, depthwise_memory, mvu_memory
 from .resources import weights_in_block_memory
 
 
@@ -54,7 +53,7 @@ def depthwise_block(
         "MULTIPLIER": fold.pe // stream.lanes,
         "FOLD_IN": folds[0],
         "FOLD_OUT": folds[1],
-        "SIMD": stream.lanes,
+        "SIMD": 1,
         "PE": fold.pe,
         **_unit_parameters(layer.name, threshold, memory, x.type, sink, folds),
     }

@@ -1,5 +1,0 @@
-"""Placeholder."""
-
-
-def depthwise_memory(name, layer, threshold, source, pe):
-    raise NotImplementedError
