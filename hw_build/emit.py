@@ -27,6 +27,11 @@ MODULES = (
     "lane_joiner",
     "mvu",
     "arg_max",
+    "ring_memory",
+    "window",
+    "pad",
+    "upsample",
+    "max_pool",
     "transfer_end",
 )
 """The files of `rtl/` in an order in which each module follows those that it uses."""
