@@ -2,10 +2,11 @@
 // registers alone. A beat is offered one cycle after it was taken, from block RAM two cycles.
 //
 // Block RAM is read ahead into its own output register, which is one of the DEPTH places. While
-// that is empty, the memory holds at most one beat: so it never reads where it writes.
+// that is empty, the memory holds at most one beat: so a full memory has a full register behind it,
+// and no word is read in the cycle that writes it.
 module deep_fifo #(
     parameter integer WIDTH = 8,        // bits of a beat
-    parameter integer DEPTH = 5,        // 2 or more
+    parameter integer DEPTH = 5,        // 2 or more, of block RAM 3 or more
     parameter integer BLOCK_MEMORY = 0  // 1: block RAM, 0: LUT RAM
 ) (
     input  wire             clk,
@@ -17,8 +18,7 @@ module deep_fifo #(
     output wire             m_axis_tvalid,
     input  wire             m_axis_tready
 );
-  // Two words at least, for two addresses.
-  localparam integer WORDS = (BLOCK_MEMORY != 0 && DEPTH > 2) ? DEPTH - 1 : DEPTH;
+  localparam integer WORDS = (BLOCK_MEMORY != 0) ? DEPTH - 1 : DEPTH;
   localparam integer ADDRESS_BITS = $clog2(WORDS);
   localparam integer COUNT_BITS = $clog2(WORDS + 1);
   reg [ADDRESS_BITS-1:0] write_address;
@@ -26,6 +26,7 @@ module deep_fifo #(
   reg [COUNT_BITS-1:0] stored;  // beats in the memory
   wire push = s_axis_tvalid & s_axis_tready;
   wire pop;                     // a beat leaves the memory
+  assign s_axis_tready = 32'(stored) != WORDS;
 
   generate
     if (BLOCK_MEMORY != 0) begin : block
@@ -33,7 +34,6 @@ module deep_fifo #(
       reg [WIDTH-1:0] head;
       reg head_valid;
       assign pop = (stored != '0) & (~head_valid | m_axis_tready);
-      assign s_axis_tready = ~((32'(stored) == DEPTH - 1) & head_valid);
       assign m_axis_tdata = head;
       assign m_axis_tvalid = head_valid;
       always_ff @(posedge clk) begin
@@ -47,7 +47,6 @@ module deep_fifo #(
     end else begin : distributed
       (* ram_style = "distributed" *) reg [WIDTH-1:0] memory[0:WORDS-1];
       assign pop = m_axis_tvalid & m_axis_tready;
-      assign s_axis_tready = 32'(stored) != DEPTH;
       assign m_axis_tdata = memory[read_address];
       assign m_axis_tvalid = stored != '0;
       always_ff @(posedge clk) if (push) memory[write_address] <= s_axis_tdata;
