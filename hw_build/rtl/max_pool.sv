@@ -28,12 +28,12 @@ module max_pool #(
   generate
     for (i = 0; i < LANES; i = i + 1) begin : lane
       wire [LANE_BITS-1:0] here = s_axis_tdata[i*LANE_BITS+:LANE_BITS];
-      wire [LANE_BITS-1:0] before = best[i*LANE_BITS+:LANE_BITS];
+      wire [LANE_BITS-1:0] kept = best[i*LANE_BITS+:LANE_BITS];
       wire greater;
       if (SIGNED != 0) begin : two_s_complement
-        assign greater = $signed(here) > $signed(before);
+        assign greater = $signed(here) > $signed(kept);
       end else begin : plain
-        assign greater = here > before;
+        assign greater = here > kept;
       end
       always_ff @(posedge clk) begin
         if (fire & (position == '0 | greater)) best[i*LANE_BITS+:LANE_BITS] <= here;

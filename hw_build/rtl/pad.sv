@@ -35,11 +35,11 @@ module pad #(
   reg [ROW_BITS-1:0] row;
   wire end_of_row = 32'(beat) == ((LEFT == 0) ? ROW : FIRST_BEAT) - 1;
   wire inside_row, inside_columns;
-  wire inside = inside_row & inside_columns;
+  wire on_image = inside_row & inside_columns;
   wire fire = m_axis_tvalid & m_axis_tready;
 
-  assign s_axis_tready = inside & m_axis_tready;
-  assign m_axis_tvalid = ~inside | s_axis_tvalid;
+  assign s_axis_tready = on_image & m_axis_tready;
+  assign m_axis_tvalid = ~on_image | s_axis_tvalid;
   genvar i;
   generate
     if (TOP + BOTTOM == 0) begin : every_row
@@ -60,7 +60,7 @@ module pad #(
         assign passed = s_axis_tdata[i*LANE_BITS+:LANE_BITS];
       end
       assign m_axis_tdata[i*OUT_LANE_BITS+:OUT_LANE_BITS] =
-          inside ? passed : OUT_LANE_BITS'(VALUE);
+          on_image ? passed : OUT_LANE_BITS'(VALUE);
     end
   endgenerate
 
