@@ -128,8 +128,9 @@ def integer_of(real: float, meaning: Affine, network: Network, signal: Signal, n
         example = evaluate(signal.steps, np.array([[0.0], [1.0]]) + columns)[:, 0]
         raise node.refuse(
             f"it pads with {real:g}, which no integer of its input stands for",
-            found=f"{kind} integers, of which 0 stands for {example[0]:.6g}, 1 for {example[1]:.6g}",
+            found=f"{kind} integers, where 0 stands for {example[0]:.6g}, 1 for {example[1]:.6g}",
             expected=f"an integer for {real:g}, the same on all channels",
-            fix="quantise the input to a grid that holds 0 (no 2x - 1 on 2**n levels), or don't pad",
+            fix="quantise its input to a grid that holds it (no 2x - 1 on 2**n levels), "
+            "or don't pad",
         )
     return value
