@@ -63,13 +63,16 @@ class Step:
 
     @property
     def is_quantiser(self) -> bool:
-        return self.op in ("quant", "bipolar")
+        return self.op in ("quant", "bipolar", "trunc")
 
     def levels(self, x: Array) -> Array:
         """The integers of a quantiser step, as float64; its real output is their meaning."""
         if self.op == "bipolar":
             return np.where(x >= 0, 1.0, -1.0)
         p = self.parameters
+        if self.op == "trunc":
+            y = np.rint(x / p["scale_before"] + p["zero_point_before"]) / p["divisor"]
+            return ROUNDINGS[p["rounding"]](np.clip(y, p["low"], p["high"]))
         y = x / p["scale"] + p["zero_point"]
         # Clipping to integers before rounding and after it is the same; QONNX does it before.
         return ROUNDINGS[p["rounding"]](np.clip(y, p["low"], p["high"]))
@@ -167,8 +170,8 @@ def _clip(x: Array, p: Mapping[str, Any]) -> Array:
     return np.minimum(np.maximum(x, p["low"]), p["high"])
 
 
-def _quantise(x: Array, p: Mapping[str, Any]) -> Array:
-    return (Step("quant", p).levels(x) - p["zero_point"]) * p["scale"]
+def _quantise(op: str) -> Callable[[Array, Mapping[str, Any]], Array]:
+    return lambda x, p: (Step(op, p).levels(x) - p["zero_point"]) * p["scale"]
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -187,7 +190,9 @@ OPERATIONS: dict[str, Operation] = {
     "sigmoid": Operation(lambda x, p: 1.0 / (1.0 + np.exp(-x)), _rising),
     "tanh": Operation(lambda x, p: np.tanh(x), _rising),
     "abs": Operation(lambda x, p: np.abs(x), lambda p: None),
-    "quant": Operation(_quantise, _rising),
+    "quant": Operation(_quantise("quant"), _rising),
+    # Integers of `scale_before`, rounded on the grid of `divisor` of them.
+    "trunc": Operation(_quantise("trunc"), _rising),
     "bipolar": Operation(lambda x, p: np.where(x >= 0, 1.0, -1.0) * p["scale"], _rising),
 }
 """The kinds of steps. Quantisers have positive scales; the importer refuses others."""
