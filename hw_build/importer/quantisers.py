@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from deploy.scalar_formulas import ROUNDINGS
 from hw_build.importer.affine import Affine
 from hw_build.importer.levels import fits, grid
 from hw_build.importer.network import Network
 from hw_build.importer.thresholds import TABLE_LIMIT
 from hw_build.importer.values import Constant, Node, Signal, Value
-from hw_build.scalar import ROUNDINGS, Step, direction, evaluate
+from hw_build.scalar import Step, direction, evaluate
 
 
 def quant(node: Node, network: Network) -> Value:
