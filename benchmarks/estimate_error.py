@@ -29,7 +29,7 @@ from hw_build.folding import Folding
 from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
 from hw_build.lowering import lower
 from hw_build.resources import Resources
-from hw_build.synthesis import Synthesised, synthesise, with_transfer_end
+from hw_build.synthesis import Synthesised, synthesise, with_port_blocks
 from hw_build.yosys import yosys_version
 
 ACTS = (
@@ -83,7 +83,7 @@ def sample(seed: int, networks: int) -> Iterator[tuple[Block, Resources, Synthes
         with tempfile.TemporaryDirectory() as scratch:
             emit(blocks, Path(scratch))
             found = synthesise(Path(scratch), blocks)
-        for block in with_transfer_end(blocks):
+        for block in with_port_blocks(blocks):
             yield block, block_resources(block), found[block.name]
 
 

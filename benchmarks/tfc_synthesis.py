@@ -29,7 +29,7 @@ from hw_build.folding_search import choose_folding
 from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, MatVec, Threshold
 from hw_build.importer import import_qonnx
 from hw_build.lowering import lower
-from hw_build.synthesis import synthesise, with_transfer_end
+from hw_build.synthesis import synthesise, with_port_blocks
 from hw_build.timing import predict
 from hw_build.yosys import nextpnr_ecp5_version, yosys_version
 
@@ -65,7 +65,7 @@ def main() -> None:
         print(
             f"{'block':16}{'estimated':>10}{'LUT':>7}{'FF':>7}{'BRAM36':>8}{'depth':>7}{'MHz':>7}"
         )
-        for block in with_transfer_end(blocks):
+        for block in with_port_blocks(blocks):
             clock = "-"
             if not options.no_clock:
                 seeds = range(1, options.seeds + 1)
@@ -78,7 +78,7 @@ def main() -> None:
                 flush=True,
             )
     total = sum(r.lut for r in found.values())
-    estimated = sum(block_resources(b).lut for b in with_transfer_end(blocks))
+    estimated = sum(block_resources(b).lut for b in with_port_blocks(blocks))
     print(f"{'all':16}{estimated:10.0f}{total:7}{sum(r.ff for r in found.values()):7}")
     print(f"target   at most {MOST_LUTS} LUT: {'met' if total <= MOST_LUTS else 'MISSED'}")
 

@@ -16,26 +16,19 @@ import numpy as np
 
 import deploy
 from deploy.bundle import BITSTREAM, HANDOFF, INPUTS, LABELS, MANIFEST, OUTPUTS
-from deploy.durable import sha256_of
 from deploy.manifest import Manifest, Member
 
-from .blocks import Block
+from .blocks import Block, ports
 from .boards import Board
+from .emit import identity_of
 from .executors import scores_layer
 from .golden import execute
 from .graph import ArgMax
 from .graph_file import Imported
+from .lower_streams import flat
 
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The time of every member, so that a bundle's bytes depend on its content alone."""
-
-
-def identity_of(rtl: Path) -> str:
-    """The sha256 that names a build: over the emitted RTL and its memory files.
-
-    The identity registers get it as parameters when the hardware is built, not in these files.
-    """
-    return sha256_of(rtl)
 
 
 def write_bundle(
@@ -65,10 +58,10 @@ def write_bundle(
     """
     graph = imported.graph
     outputs = execute(graph, inputs, keep=[graph.output.name])[graph.output.name]
-    sent = blocks[0].source.packing(board.dma_bits)
+    sent, received = (flat(stream).packing(board.dma_bits) for stream in ports(blocks))
     files = {
-        INPUTS: _npy(inputs.astype(sent.dtype)),
-        OUTPUTS: _npy(outputs),
+        INPUTS: _npy(inputs.reshape(len(inputs), -1).astype(sent.dtype)),
+        OUTPUTS: _npy(outputs.reshape(len(outputs), -1)),
         **driver_files(),
     }
     if labels is not None:
@@ -85,7 +78,7 @@ def write_bundle(
         clock_mhz=clock_mhz,
         mover="axi_dma",
         input=sent,
-        output=blocks[-1].sink.packing(board.dma_bits),
+        output=received,
         quantiser=imported.quantiser.to_json(),
         output_meaning={
             "kind": "class" if is_class else "scores",

@@ -9,6 +9,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from deploy.durable import digest_of, sha256_of
+from deploy.registers import identity_words
+
 from .blocks import Block, Stream, inner_streams, ports
 
 RTL_FOLDER = Path(__file__).parent / "rtl"
@@ -47,6 +50,31 @@ MODULES = (
 
 TOP = "accelerator"
 
+IDENTITY = "identity.mem"
+"""The file that the identity registers read: the first 128 bits of the build's sha256."""
+
+REGISTER_PORTS = (
+    "input  wire [11:0] s_axi_lite_awaddr",
+    "input  wire [2:0]  s_axi_lite_awprot",
+    "input  wire        s_axi_lite_awvalid",
+    "output wire        s_axi_lite_awready",
+    "input  wire [31:0] s_axi_lite_wdata",
+    "input  wire [3:0]  s_axi_lite_wstrb",
+    "input  wire        s_axi_lite_wvalid",
+    "output wire        s_axi_lite_wready",
+    "output wire [1:0]  s_axi_lite_bresp",
+    "output wire        s_axi_lite_bvalid",
+    "input  wire        s_axi_lite_bready",
+    "input  wire [11:0] s_axi_lite_araddr",
+    "input  wire [2:0]  s_axi_lite_arprot",
+    "input  wire        s_axi_lite_arvalid",
+    "output wire        s_axi_lite_arready",
+    "output wire [31:0] s_axi_lite_rdata",
+    "output wire [1:0]  s_axi_lite_rresp",
+    "output wire        s_axi_lite_rvalid",
+    "input  wire        s_axi_lite_rready",
+)
+
 
 def emit(blocks: tuple[Block, ...], folder: Path, port_bits: int = 64) -> None:
     """Writes `accelerator.sv`, `files.f`, the modules and all memory files into `folder`."""
@@ -57,6 +85,21 @@ def emit(blocks: tuple[Block, ...], folder: Path, port_bits: int = 64) -> None:
     for block in blocks:
         for memory in block.memories:
             (folder / memory.file).write_text(memory.text)
+    words = identity_words(identity_of(folder))
+    (folder / IDENTITY).write_text("".join(f"{word:08x}\n" for word in words))
+
+
+def identity_of(folder: Path) -> str:
+    """The sha256 that names a build: over the emitted RTL and its memory files.
+
+    All but the file that holds the identity itself.
+    """
+    files = sorted(path for path in folder.iterdir() if path.name != IDENTITY)
+    return digest_of("".join(f"{path.name} {sha256_of(path)}\n" for path in files))
+
+
+def _port_name(declaration: str) -> str:
+    return declaration.split()[-1]
 
 
 def top_level(blocks: tuple[Block, ...], port_bits: int) -> str:
@@ -70,14 +113,15 @@ def top_level(blocks: tuple[Block, ...], port_bits: int) -> str:
         ") (",
         "    input  wire        clk,",
         "    input  wire        resetn,",
-        "    input  wire [31:0] frames,        // of a transfer; tlast marks its last beat",
         f"    input  wire [{port_bits - 1}:0] s_axis_tdata,",
         "    input  wire        s_axis_tvalid,",
         "    output wire        s_axis_tready,",
         f"    output wire [{port_bits - 1}:0] m_axis_tdata,",
         "    output wire        m_axis_tvalid,",
         "    input  wire        m_axis_tready,",
-        "    output wire        m_axis_tlast",
+        "    output wire        m_axis_tlast,",
+        *(f"    {port}," for port in REGISTER_PORTS[:-1]),
+        f"    {REGISTER_PORTS[-1]}",
         ");",
     ]
     for stream in inner_streams(blocks):
@@ -89,9 +133,19 @@ def top_level(blocks: tuple[Block, ...], port_bits: int) -> str:
         f"  assign m_axis_tdata = {port_bits}'({last.name}_tdata);",
         f"  assign m_axis_tvalid = {last.name}_tvalid;",
         f"  assign {last.name}_tready = m_axis_tready;",
+        "  wire [31:0] frames;",
         f"  transfer_end #(.BEATS({last.beats})) transfer (",
         "      .clk(clk), .resetn(resetn), .frames(frames),",
         "      .tvalid(m_axis_tvalid), .tready(m_axis_tready), .tlast(m_axis_tlast)",
+        "  );",
+        "  axi_lite_registers #(",
+        f'      .IDENTITY_FILE("{IDENTITY}"), .OUTPUT_BEATS({last.beats})',
+        "  ) registers (",
+        "      .clk(clk), .resetn(resetn), .frames(frames),",
+        *(f"      .{name}({name})," for name in map(_port_name, REGISTER_PORTS)),
+        "      .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),",
+        "      .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready),",
+        "      .m_axis_tlast(m_axis_tlast)",
         "  );",
         "endmodule",
         "",

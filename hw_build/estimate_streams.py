@@ -45,6 +45,11 @@ def _transfer_end(n: dict[str, int]) -> Resources:
     return Resources(lut=47.5 + 1.5 * counter, ff=33 + counter)
 
 
+def _registers(n: dict[str, int]) -> Resources:
+    """The bus, and six counters of 32 bits that saturate."""
+    return Resources(lut=400 + counter_bits(n["output_beats"]), ff=400)
+
+
 def _fifo(n: dict[str, int]) -> Resources:
     pointers = 2 * counter_bits(n["depth"]) + 1
     memory = ram_resources(n["depth"], n["width"], block=bool(n.get("block_memory", 0)))
@@ -109,6 +114,7 @@ _MODULES = {
     "lane_joiner": _joiner,
     "arg_max": _arg_max,
     "transfer_end": _transfer_end,
+    "axi_lite_registers": _registers,
     "deep_fifo": _fifo,
     "window": _window,
     "window_parallel": _window_parallel,

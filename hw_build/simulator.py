@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from deploy.errors import GateError, MachineError
+from deploy.registers import CLEAR_COUNTERS, MOST, OFFSETS
 
 from .blocks import Block, Stream, inner_streams, ports
 from .graph import Graph
@@ -32,7 +33,7 @@ class _Job(ctypes.Structure):
         *((name, ctypes.c_uint64) for name in ("n_input", "n_output", "input_done")),
         *((name, ctypes.c_uint64) for name in ("output_done", "cycle", "first_offer_cycle")),
         *((name, ctypes.c_uint64) for name in ("idle", "patience", "random_state")),
-        *((name, ctypes.c_uint32) for name in ("frames", "stall_input", "stall_output")),
+        *((name, ctypes.c_uint32) for name in ("stall_input", "stall_output")),
         *((name, ctypes.c_uint32) for name in ("check_protocol", "input_offered")),
         ("output_wanted", ctypes.c_uint32),
         ("started", ctypes.c_uint32),
@@ -123,10 +124,13 @@ class Simulator:
             ("sim_advance", [_POINTER, ctypes.POINTER(_Job), ctypes.c_uint64]),
             ("sim_stream_words", [_POINTER, ctypes.c_int32]),
             ("sim_stream_state", [_POINTER, ctypes.c_int32]),
+            ("sim_write_register", [_POINTER, ctypes.c_uint32, ctypes.c_uint32]),
+            ("sim_read_register", [_POINTER, ctypes.c_uint32]),
             ("sim_reset", [_POINTER]),
             ("sim_close", [_POINTER]),
         ):
             getattr(self._library, name).argtypes = arguments
+        self._library.sim_read_register.restype = ctypes.c_uint32
         self._handle = self._library.sim_open(str(memories).encode(), str(trace or "").encode())
         if not self._handle:
             raise MachineError("the memory folder can't be entered", where=str(memories))
@@ -197,12 +201,12 @@ class Simulator:
             n_output=len(output),
             patience=10_000 + 20 * sum(block.cycles for block in self._blocks),
             random_state=(stalls.seed * 2 + 1) * 0x9E3779B97F4A7C15 % 2**64,
-            frames=n,
             stall_input=round(stalls.input * 256),
             stall_output=round(stalls.output * 256),
             check_protocol=check_protocol,
             fault_stream=-1,
         )
+        self._begin_transfer(n)
         while True:
             status = self._library.sim_advance(self._handle, job, _CYCLES_PER_CALL)
             if progress is not None:
@@ -211,6 +215,7 @@ class Simulator:
                 break
         if status != 0:
             self._raise(status, job, sink)
+        self._check_counters(job, cycles[sink.beats - 1 :: sink.beats])
         layers = {
             name: self._integers(stream, array, 32 * array.shape[1], n)
             for name, (stream, array, _) in kept.items()
@@ -262,16 +267,47 @@ class Simulator:
             n_output=len(output),
             patience=10_000 + 20 * sum(block.cycles for block in self._blocks),
             random_state=1,
-            frames=frames,
             fault_stream=-1,
         )
+        self._begin_transfer(frames)
         status = 1
         while status == 1:
             status = self._library.sim_advance(self._handle, job, _CYCLES_PER_CALL)
         if status != 0:
             self._raise(status, job, sink)
+        self._check_counters(job, cycles[sink.beats - 1 :: sink.beats])
         ends = cycles[sink.beats - 1 :: sink.beats].astype(np.int64) - job.first_taken_cycle
         return BeatsResult(output, ends, int(job.input_stalls), int(job.output_stalls))
+
+    def read_register(self, name: str) -> int:
+        """A register of the accelerator, by its name in `deploy.registers`."""
+        return self._library.sim_read_register(self._handle, OFFSETS[name])
+
+    def _begin_transfer(self, frames: int) -> None:
+        """What the driver does before it starts the DMA."""
+        self._library.sim_write_register(self._handle, OFFSETS["FRAMES"], frames)
+        self._library.sim_write_register(self._handle, OFFSETS["CONTROL"], CLEAR_COUNTERS)
+
+    def _check_counters(self, job: _Job, ends: np.ndarray) -> None:
+        """GateError if a counter of the accelerator is not what was seen from outside."""
+        seen = [int(end) - int(job.first_taken_cycle) + 1 for end in (ends[0], ends[-1])]
+        expected = {
+            "FRAMES_DONE": len(ends),
+            "LATENCY": seen[0],
+            "CYCLES": seen[1],
+            "INPUT_STALLS": int(job.input_stalls),
+            "OUTPUT_STALLS": int(job.output_stalls),
+        }
+        if len(ends) > 1:
+            expected["INTERVAL"] = int(ends[-1]) - int(ends[-2])
+        for name, count in expected.items():
+            if (got := self.read_register(name)) != min(count, MOST):
+                raise GateError(
+                    "a counter of the accelerator is wrong",
+                    where=f"register {name}",
+                    found=str(got),
+                    expected=str(count),
+                )
 
     def _raise(self, status: int, job: _Job, sink: Stream) -> None:
         states = []

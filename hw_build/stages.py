@@ -40,7 +40,7 @@ from .report import write_report
 from .resources import Resources
 from .rtl_gate import RtlGate
 from .simulator import Simulator, Stalls
-from .synthesis import synthesise, with_transfer_end
+from .synthesis import synthesise, with_port_blocks
 from .timing import predict
 from .vectors import N_GATE_INPUTS, Vectors, exported_vectors, given_vectors, integers_of
 from .verilator import build_model, tool_versions
@@ -197,7 +197,7 @@ def choose(flow: Flow) -> None:
             folding = _folding_for(graph, interval, options.board.dma_bits)
         (folder / "folding.json").write_text(save_folding(folding))
         blocks = lower(graph, folding, options.board.dma_bits)
-        estimated = {block.name: block_resources(block) for block in with_transfer_end(blocks)}
+        estimated = {block.name: block_resources(block) for block in with_port_blocks(blocks)}
         _write_json(
             folder / "prediction.json",
             {

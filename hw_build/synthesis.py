@@ -15,11 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deploy.durable import sha256_of
+from deploy.durable import digest_of, sha256_of
+from deploy.registers import identity_words
 from deploy.store import Store
 
 from . import netlist
-from .blocks import Block, ports
+from .blocks import Block, Memory, ports
 from .lone_block import ADDERS, LEAVES, LoneBlock, copies_of
 from .yosys import run_yosys, yosys_version
 
@@ -83,11 +84,18 @@ class Synthesised:
     chains: int
 
 
-def with_transfer_end(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
-    """The blocks, and the one that marks the end of a transfer, which is no part of the chain."""
+def with_port_blocks(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """The blocks, and those beside the pipeline: the end of a transfer, and the registers.
+
+    The registers are synthesised with an identity that is no build's, so that they are found again
+    for every other one.
+    """
     _, last = ports(blocks)
     end = Block("transfer_end", "transfer", (last,), (last,), {"BEATS": last.beats}, 0)
-    return (*blocks, end)
+    parameters = {"IDENTITY_FILE": "registers.mem", "OUTPUT_BEATS": last.beats}
+    identity = Memory("registers.mem", 32, identity_words(digest_of("any build")))
+    registers = Block("axi_lite_registers", "registers", (), (), parameters, 0, (identity,))
+    return (*blocks, end, registers)
 
 
 def synthesise(
@@ -109,7 +117,7 @@ def synthesise(
         MachineError: Yosys is not installed, or fails.
     """
     store = store or Store()
-    work = with_transfer_end(blocks)
+    work = with_port_blocks(blocks)
 
     def one(block: Block) -> Synthesised:
         found = synthesise_block(rtl_folder, block, family, store)

@@ -18,10 +18,12 @@ from deploy.executors import GOLDEN, RTL, Execution, serve
 from deploy.run_directory import RunDirectory
 
 from . import graph_file
+from .blocks import ports
 from .boards import board_named
-from .bundle import identity_of
+from .emit import identity_of
 from .folding import load_folding
 from .golden import execute
+from .lower_streams import flat
 from .lowering import lower
 from .simulator import Simulator
 from .verilator import build_model
@@ -68,7 +70,8 @@ class GoldenExecutor:
         """See `deploy.executors.Executor`."""
         name = self._graph.output.name
         inputs = self._sent.unpack(data)[:frames]
-        outputs = execute(self._graph, inputs, keep=[name])[name]
+        shaped = inputs.reshape(frames, *self._graph.input.shape)
+        outputs = execute(self._graph, shaped, keep=[name])[name].reshape(frames, -1)
         return Execution(self._received.pack(outputs).reshape(-1))
 
     def close(self) -> None:
@@ -112,7 +115,7 @@ def open_golden(run: Path) -> GoldenExecutor:
     board = directory.manifest("05_folding", made_by=MADE_BY)["config"]["board"]
     bits = board_named(board).dma_bits
     blocks = lower(graph, load_folding(folder / "folding.json", graph), bits)
-    sent, received = blocks[0].source.packing(bits), blocks[-1].sink.packing(bits)
+    sent, received = (flat(stream).packing(bits) for stream in ports(blocks))
     rtl = directory.stage("06_rtl", made_by=MADE_BY)
     return GoldenExecutor(graph, sent, received, identity_of(rtl))
 

@@ -15,7 +15,7 @@ from hw_build.folding import Folding
 from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
 from hw_build.lowering import lower
 from hw_build.resources import Resources, bram36_of, lut_ram_luts, rom_columns
-from hw_build.synthesis import synthesise, with_transfer_end
+from hw_build.synthesis import synthesise, with_port_blocks
 
 
 def network(weights: list[int], act: IntType, levels: int, sizes=(48, 24, 10)) -> Graph:
@@ -49,7 +49,7 @@ def test_estimates_of_a_whole_accelerator_are_near_yosys(tmp_path, weights, act,
     rtl.mkdir()
     emit(blocks, rtl)
     found = synthesise(rtl, blocks, store=Store(Path(tmp_path / "store")))
-    estimated = {block.name: block_resources(block) for block in with_transfer_end(blocks)}
+    estimated = {block.name: block_resources(block) for block in with_port_blocks(blocks)}
     assert estimated.keys() == found.keys()
     total = sum(estimated.values(), Resources())
     assert total.lut == pytest.approx(sum(r.lut for r in found.values()), rel=0.15)

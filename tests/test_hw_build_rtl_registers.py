@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import shutil
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from hw_build import verilator
 from hw_build.emit import RTL_FOLDER
 
 BEATS = 3  # of a frame at the output
-IDENTITY = 0x0123456789ABCDEFFEDCBA9876543210
+IDENTITY = (0x01234567, 0x89ABCDEF, 0xFEDCBA98, 0x76543210)
 PREFIX = "s_axi_lite_"
 INPUTS = (
     *(PREFIX + n for n in ("awaddr", "awvalid", "wdata", "wstrb", "wvalid", "bready")),
@@ -34,7 +35,7 @@ OUTPUTS = (
 READ_ONLY = {
     0x00: 0x4E475747,
     0x04: 1,
-    **{0x08 + 4 * i: IDENTITY >> 32 * i & 0xFFFFFFFF for i in range(4)},
+    **{0x08 + 4 * i: IDENTITY[i] for i in range(4)},
 }
 FRAMES, CONTROL = 0x18, 0x1C
 COUNTERS = (0x20, 0x24, 0x28, 0x2C, 0x30, 0x34)
@@ -56,7 +57,7 @@ def top_text() -> str:
     lines = ",\n".join(ports)
     return (
         f"module top (\n{lines}\n);\n"
-        f"axi_lite_registers #(.IDENTITY(128'h{IDENTITY:032x}), .OUTPUT_BEATS({BEATS})) r "
+        f'axi_lite_registers #(.IDENTITY_FILE("identity.mem"), .OUTPUT_BEATS({BEATS})) r '
         f"({pins});\n"
         "saturating_counter #(.FIRST(32'hffff_fffc)) c (.clk(clk), .clear(~resetn), "
         ".count(m_axis_tvalid), .value(near_the_end));\nendmodule\n"
@@ -90,7 +91,7 @@ def build(folder: Path, rtl: Path = RTL_FOLDER) -> ctypes.CDLL:
     tool, compiler, store = verilator.find_verilator(), verilator.find_compiler(), Store()
     key = {
         "sources": {path.name: sha256_of(path) for path in sources},
-        "text": [top_text(), harness],
+        "text": [top_text(), harness, *map(str, IDENTITY)],
         "tools": verilator.tool_versions(),
         "processor": verilator._processor(),
     }
@@ -99,6 +100,7 @@ def build(folder: Path, rtl: Path = RTL_FOLDER) -> ctypes.CDLL:
     def make(entry: Path) -> None:
         (folder / "top.sv").write_text(top_text())
         (folder / "harness.cpp").write_text(harness)
+        (entry / "identity.mem").write_text("".join(f"{word:08x}\n" for word in IDENTITY))
         model, include = folder / "model", tool.root / "include"
         flags = ["--cc", "-O3", "--x-initial", "unique", "-Wno-fatal", "--top-module", "top"]
         command = [str(tool.binary), *flags, "--Mdir", str(model), *map(str, sources)]
@@ -151,13 +153,14 @@ class Board:
     def __init__(self, library: ctypes.CDLL, seed: int) -> None:
         self.library, self.rng, self.ports = library, np.random.default_rng(seed), Ports()
         library.model_open.restype = ctypes.c_void_p
-        self.handle = ctypes.c_void_p(library.model_open())
-        self.given = dict.fromkeys(INPUTS, 0)
-        self.out: dict[str, int] = {}
-        self.traffic = 0.0  # the share of cycles in which a signal of the ports is up
-        for _ in range(3):
-            self.evaluate(resetn=0)
-            library.model_clock(self.handle)
+        with contextlib.chdir(Path(library._name).parent):  # where identity.mem lies
+            self.handle = ctypes.c_void_p(library.model_open())
+            self.given = dict.fromkeys(INPUTS, 0)
+            self.out: dict[str, int] = {}
+            self.traffic = 0.0  # the share of cycles in which a signal of the ports is up
+            for _ in range(3):
+                self.evaluate(resetn=0)
+                library.model_clock(self.handle)
 
     def evaluate(self, resetn: int = 1) -> None:
         inputs = (ctypes.c_uint32 * (len(INPUTS) + 1))(resetn, *self.given.values())

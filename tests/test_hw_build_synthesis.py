@@ -22,7 +22,7 @@ from hw_build.lone_block import LoneBlock
 from hw_build.lowering import lower
 from hw_build.netlist import Depth, Netlist
 from hw_build.simulator import Simulator
-from hw_build.synthesis import NETLIST, map_block, synthesise, with_transfer_end
+from hw_build.synthesis import NETLIST, map_block, synthesise, with_port_blocks
 from hw_build.verilator import build_model
 from hw_build.yosys import run_yosys
 
@@ -121,7 +121,7 @@ def test_after_an_edit_only_the_edited_layer_is_synthesised_again(tmp_path, monk
     store, lines = Store(tmp_path / "store"), []
     blocks = emitted(network(), tmp_path / "a")
     first = synthesise(tmp_path / "a", blocks, store=store, progress=lines.append)
-    names = [block.name for block in with_transfer_end(blocks)]
+    names = [block.name for block in with_port_blocks(blocks)]
     assert list(first) == names
     assert set(mapped) == set(names)
     assert len(lines) == len(names)

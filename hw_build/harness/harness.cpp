@@ -72,7 +72,6 @@ struct Job {
     uint64_t n_input, n_output;
     uint64_t input_done, output_done, cycle, first_offer_cycle, idle, patience;
     uint64_t random_state;
-    uint32_t frames;
     uint32_t stall_input, stall_output;  // of 256: how often that end holds back
     uint32_t check_protocol;
     uint32_t input_offered, output_wanted, started;
@@ -138,7 +137,6 @@ Simulation* sim_open(const char* memory_folder, const char* trace_file) {
     (void)trace_file;
 #endif
     s->top->clk = 0;
-    s->top->frames = 0;
     s->top->s_axis_tdata = 0;
     sim_reset(s);
     const int returned = chdir(home);
@@ -185,13 +183,47 @@ uint32_t sim_stream_state(Simulation* s, int32_t stream) {
     return 0;
 }
 
+// The register bus, one access at a time; the streams stand still meanwhile. Reset leaves it idle.
+static void bus_step(Simulation* s) {
+    s->top->s_axis_tvalid = 0;
+    s->top->m_axis_tready = 0;
+    s->evaluate();
+    s->clock();
+}
+
+void sim_write_register(Simulation* s, uint32_t address, uint32_t value) {
+    auto* const top = s->top.get();
+    top->s_axi_lite_awaddr = address;
+    top->s_axi_lite_wdata = value;
+    top->s_axi_lite_wstrb = 0xF;
+    top->s_axi_lite_awvalid = top->s_axi_lite_wvalid = top->s_axi_lite_bready = 1;
+    bus_step(s);  // taken: both are ready when no access is under way
+    top->s_axi_lite_awvalid = top->s_axi_lite_wvalid = 0;
+    while (!top->s_axi_lite_bvalid) bus_step(s);
+    bus_step(s);
+    top->s_axi_lite_bready = 0;
+}
+
+uint32_t sim_read_register(Simulation* s, uint32_t address) {
+    auto* const top = s->top.get();
+    top->s_axi_lite_araddr = address;
+    top->s_axi_lite_arvalid = 1;
+    bus_step(s);
+    top->s_axi_lite_arvalid = 0;
+    while (!top->s_axi_lite_rvalid) bus_step(s);
+    const uint32_t value = top->s_axi_lite_rdata;
+    top->s_axi_lite_rready = 1;
+    bus_step(s);
+    top->s_axi_lite_rready = 0;
+    return value;
+}
+
 int32_t sim_advance(Simulation* s, Job* job, uint64_t budget) {
     Vaccelerator* const top = s->top.get();
     auto* const root = top->rootp;
     Random random{job->random_state};
     const bool stalls = job->stall_input != 0 || job->stall_output != 0;
     int32_t status = RUNNING;
-    top->frames = job->frames;
     for (uint64_t end = job->cycle + budget; job->cycle < end && status == RUNNING; ++job->cycle) {
         // Each end may hold back, but a beat once offered stays until it is taken.
         if (stalls) {

@@ -3,7 +3,7 @@
 //
 //   0x00 MAGIC      read        0x4E475747
 //   0x04 VERSION    read        1, of this map
-//   0x08 IDENTITY   read        four words, the least significant first
+//   0x08 IDENTITY   read        four words, of a file that names the build
 //   0x18 FRAMES     read/write  of a transfer; 1 after reset
 //   0x1C CONTROL    write       bit 0 clears the counters below
 //   0x20 CYCLES     read        see transfer_counters
@@ -15,7 +15,7 @@
 //
 // Every ready and valid comes from a register. Write address and write data come in any order.
 module axi_lite_registers #(
-    parameter [127:0] IDENTITY = 128'h0,
+    parameter IDENTITY_FILE = "identity.mem",
     parameter integer OUTPUT_BEATS = 1    // beats of a frame at the output
 ) (
     input  wire        clk,
@@ -49,6 +49,8 @@ module axi_lite_registers #(
 );
   localparam [31:0] MAGIC = 32'h4E475747;
   localparam [31:0] VERSION = 32'd1;
+  (* rom_style = "distributed" *) reg [31:0] identity[0:3];
+  initial $readmemh(IDENTITY_FILE, identity);
 
   // Writes: address and data are held until both are there and the last response is taken.
   reg address_held, data_held, answer;
@@ -102,10 +104,10 @@ module axi_lite_registers #(
     case (s_axi_lite_araddr[11:2])
       10'h00: found = MAGIC;
       10'h01: found = VERSION;
-      10'h02: found = IDENTITY[31:0];
-      10'h03: found = IDENTITY[63:32];
-      10'h04: found = IDENTITY[95:64];
-      10'h05: found = IDENTITY[127:96];
+      10'h02: found = identity[0];
+      10'h03: found = identity[1];
+      10'h04: found = identity[2];
+      10'h05: found = identity[3];
       10'h06: found = frames_now;
       10'h08: found = cycles;
       10'h09: found = frames_done;
