@@ -34,23 +34,23 @@ module pad #(
   reg [BEAT_BITS-1:0] beat;
   reg [ROW_BITS-1:0] row;
   wire end_of_row = 32'(beat) == ((LEFT == 0) ? ROW : FIRST_BEAT) - 1;
-  wire inside_row, inside_columns;
-  wire inside = inside_row & inside_columns;
+  wire on_rows, on_columns;
+  wire on_image = on_rows & on_columns;
   wire fire = m_axis_tvalid & m_axis_tready;
 
-  assign s_axis_tready = inside & m_axis_tready;
-  assign m_axis_tvalid = ~inside | s_axis_tvalid;
+  assign s_axis_tready = on_image & m_axis_tready;
+  assign m_axis_tvalid = ~on_image | s_axis_tvalid;
   genvar i;
   generate
     if (TOP + BOTTOM == 0) begin : every_row
-      assign inside_row = 1'b1;
+      assign on_rows = 1'b1;
     end else begin : some_rows
-      assign inside_row = 32'(row) < HEIGHT;
+      assign on_rows = 32'(row) < HEIGHT;
     end
     if (LEFT + RIGHT == 0) begin : every_column
-      assign inside_columns = 1'b1;
+      assign on_columns = 1'b1;
     end else begin : some_columns
-      assign inside_columns = 32'(beat) < WIDTH * CHANNEL_BEATS;
+      assign on_columns = 32'(beat) < WIDTH * CHANNEL_BEATS;
     end
     for (i = 0; i < LANES; i = i + 1) begin : lane
       wire [OUT_LANE_BITS-1:0] passed;
@@ -60,7 +60,7 @@ module pad #(
         assign passed = s_axis_tdata[i*LANE_BITS+:LANE_BITS];
       end
       assign m_axis_tdata[i*OUT_LANE_BITS+:OUT_LANE_BITS] =
-          inside ? passed : OUT_LANE_BITS'(VALUE);
+          on_image ? passed : OUT_LANE_BITS'(VALUE);
     end
   endgenerate
 
