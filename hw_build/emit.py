@@ -29,6 +29,7 @@ MODULES = (
     "arg_max",
     "ring_memory",
     "window",
+    "window_parallel",
     "pad",
     "upsample",
     "max_pool",

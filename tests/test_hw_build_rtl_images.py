@@ -20,6 +20,7 @@ from rtl_bench import (
     Source,
     run_cases,
     sources_of,
+    to_ints,
     to_words,
 )
 
@@ -83,18 +84,33 @@ def numbered(size: dict[str, int]) -> np.ndarray:
 
 
 def random_window(seed: int) -> Example:
-    """The golden model moves the numbers of beats, the module the beats."""
     rng = np.random.default_rng(seed)
     size = random_size(rng)
+    choices = {name: int(rng.integers(2)) for name in ("FRAME_AHEAD", "BLOCK_MEMORY")}
+    return window(f"window {seed}", size, *random_kernel(rng, size), seed % 2, **choices)
+
+
+def random_kernel(
+    rng: np.random.Generator, size: dict[str, int]
+) -> tuple[list[int], list[int], list[int]]:
+    """Kernel, stride and dilation that fit on the image."""
     sides = (size["HEIGHT"], size["WIDTH"])
     kernel = [int(rng.integers(1, min(side, 4) + 1)) for side in sides]
     dilation = [
         int(rng.integers(1, min(3, (side - 1) // (k - 1)) + 1)) if k > 1 else 2
         for side, k in zip(sides, kernel, strict=True)
     ]
-    stride = rng.integers(1, 4, 2).tolist()
-    choices = {name: int(rng.integers(2)) for name in ("FRAME_AHEAD", "BLOCK_MEMORY")}
-    return window(f"window {seed}", size, kernel, stride, dilation, seed % 2, **choices)
+    return kernel, rng.integers(1, 4, 2).tolist(), dilation
+
+
+def sliding(kernel: list[int], stride: list[int], dilation: list[int]) -> dict[str, int]:
+    """The parameters of a sliding window."""
+    sides = {"KERNEL": kernel, "STRIDE": stride, "DILATION": dilation}
+    return {
+        f"{name}_{side}": n
+        for name, two in sides.items()
+        for side, n in zip("HW", two, strict=True)
+    }
 
 
 def window(
@@ -107,9 +123,8 @@ def window(
     **choices: int,
 ) -> Example:
     layer = Window("window", "x", tuple(kernel), tuple(stride), tuple(dilation))
-    parameters = {**size, "CHANNEL_OUTER": channel_outer, **choices}
-    for what, (down, right) in (("KERNEL", kernel), ("STRIDE", stride), ("DILATION", dilation)):
-        parameters |= {f"{what}_H": down, f"{what}_W": right}
+    slides = sliding(kernel, stride, dilation)
+    parameters = {**size, "CHANNEL_OUTER": channel_outer, **slides, **choices}
     numbers = numbered(size)
     order = golden(layer, numbers)
     if channel_outer:
@@ -117,6 +132,22 @@ def window(
     beats = random_beats(np.random.default_rng(1), numbers.size, size["BEAT_BITS"])
     widths = (size["BEAT_BITS"], size["BEAT_BITS"])
     return example(name, "window", parameters, widths, beats, beats[order.ravel()])
+
+
+def random_window_parallel(seed: int) -> Example:
+    rng = np.random.default_rng(seed)
+    size = random_size(rng) | {"CHANNEL_BEATS": 1}
+    kernel, stride, dilation = random_kernel(rng, size)
+    width, n_positions = size["BEAT_BITS"], kernel[0] * kernel[1]
+    numbers = numbered(size)
+    layer = Window("window", "x", tuple(kernel), tuple(stride), tuple(dilation))
+    order = golden(layer, numbers).reshape(-1, n_positions)
+    beats = random_beats(rng, numbers.size, width)
+    expected = packed(np.array(to_ints(beats), dtype=object)[order], width)
+    parameters = {**size, **sliding(kernel, stride, dilation), "BLOCK_MEMORY": seed % 2}
+    del parameters["CHANNEL_BEATS"]
+    name, widths = f"window_parallel {seed}", (width, n_positions * width)
+    return example(name, "window_parallel", parameters, widths, beats, expected)
 
 
 def random_upsample(seed: int) -> Example:
@@ -181,6 +212,7 @@ def random_max_pool(seed: int) -> Example:
 
 OPERATORS: dict[str, Callable[[int], Example]] = {
     "window": random_window,
+    "window_parallel": random_window_parallel,
     "pad": random_pad,
     "upsample": random_upsample,
     "max_pool": random_max_pool,
@@ -225,13 +257,14 @@ def test_the_fast_windows_hold_every_kind(fast: list[Example]) -> None:
     for what in ("KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "CHANNEL_BEATS"):
         assert {p[what] for p in seen} >= {1, 2, 3}, what
     for what in ("CHANNEL_OUTER", "FRAME_AHEAD", "BLOCK_MEMORY"):
-        assert {p[what] for p in seen} == {0, 1}, what
+        assert {p.get(what, 0) for p in seen} == {0, 1}, what
     for side in "HW":
         assert {p[f"DILATION_{side}"] for p in seen if p[f"KERNEL_{side}"] > 1} >= {1, 2}
 
 
 FAULTS = [
     ("window", "DILATION_H * WIDTH * F;", "WIDTH * F;"),
+    ("window_parallel", "memory[next_column]", "memory[column]"),
     ("ring_memory", "32'(write_place) == DEPTH - 1", "32'(write_place) == DEPTH"),
     ("upsample", "read & last_x & last_y", "read & last_x"),
     ("pad", "{~s_axis_tdata[i], 1'b1}", "{s_axis_tdata[i], 1'b1}"),
@@ -242,6 +275,12 @@ MORE_FAULTS = [
     ("window", "end_x ? place(DOWN - LAST)", "end_x ? place(DOWN - LAST + 1)"),
     ("window", "end_x ? DOWN : end2 ? RIGHT : 0", "end_x ? DOWN : end2 ? RIGHT + 1 : 0"),
     ("window", "      room <= COUNT_BITS'(DEPTH - 1);\n", ""),
+    ("window_parallel", "pixels[i*DILATION_H*BEAT_BITS+:", "pixels[i*BEAT_BITS+:"),
+    (
+        "window_parallel",
+        "until_y <= end_of_frame ? Y_BITS'(REACH_H - 1)\n                 :",
+        "until_y <=",
+    ),
     ("ring_memory", "      read_place <= '0;\n", ""),
     ("upsample", "row_again ? 1 - KEPT", "row_again ? 2 - KEPT"),
     ("pad", "row) < HEIGHT", "row) < 1"),
@@ -354,6 +393,6 @@ def test_yosys_maps_it(operator: str, tmp_path: Path) -> None:
     run_yosys(
         f"read_verilog -sv {' '.join(path.name for path in sorted(tmp_path.glob('*.sv')))}\n"
         f"chparam {values} {operator}\nsynth_xilinx -family xc7 -top {operator}\n"
-        "check -assert\nselect -assert-none t:$*\n",
+        "check -assert\nselect -assert-none t:$* t:$scopeinfo %d\n",
         tmp_path,
     )
