@@ -392,7 +392,7 @@ def test_yosys_maps_it(operator: str, tmp_path: Path) -> None:
     values = " ".join(f"-set {name} {value}" for name, value in case.parameters.items())
     run_yosys(
         f"read_verilog -sv {' '.join(path.name for path in sorted(tmp_path.glob('*.sv')))}\n"
-        f"chparam {values} {operator}\nsynth_xilinx -family xc7 -top {operator}\n"
+        f"chparam {values} {operator}\nsynth_xilinx -family xc7 -flatten -top {operator}\n"
         "check -assert\nselect -assert-none t:$* t:$scopeinfo %d\n",
         tmp_path,
     )
