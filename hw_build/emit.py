@@ -38,6 +38,7 @@ MODULES = (
     "stream_concat",
     "ring_memory",
     "window",
+    "window_parallel",
     "pad",
     "upsample",
     "max_pool",

@@ -1,18 +1,37 @@
-"""The RTL of image layers against the golden model: random shapes in one model, all stalled."""
+"""The RTL of image layers against the golden model: random shapes, many in a model, all stalled."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from rtl_bench import Case, Sink, Source
+import pyslang
+import pytest
+from rtl_bench import (
+    BenchError,
+    Case,
+    Result,
+    Sink,
+    Source,
+    run_cases,
+    sources_of,
+    to_ints,
+    to_words,
+)
 
+from hw_build.emit import RTL_FOLDER
 from hw_build.golden_images import image_kernel
 from hw_build.image_layers import MaxPool, Pad, Upsample, Window
+from hw_build.verilator import find_verilator
+from hw_build.yosys import run_yosys
 
-FAST = 12
+N_FAST = 12
 """Cases of an operator in one model."""
-NIGHTLY = [(operator, first) for operator in range(4) for first in range(1000, 1200, 25)]
 N_FRAMES = 3
 
 
@@ -29,6 +48,18 @@ def golden(layer: Window | Pad | Upsample | MaxPool, x: np.ndarray) -> np.ndarra
     return image_kernel(layer, [], np.dtype(np.int64))(x)
 
 
+def example(
+    name: str, module: str, parameters: dict[str, int], widths: tuple[int, int], *beats: np.ndarray
+) -> Example:
+    """One stream in, one out, of the given widths; `beats` are what goes in and what comes out."""
+    given, expected = (
+        beat if beat.dtype == np.uint32 else to_words(beat, width)
+        for beat, width in zip(beats, widths, strict=True)
+    )
+    source, sink = Source("s_axis", widths[0], given), Sink("m_axis", widths[1], len(expected))
+    return Example(Case(f"{name} {parameters}", module, parameters, [source], [sink]), expected)
+
+
 def random_beats(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
     """Beats of random bits, uint32 (n, words)."""
     words = rng.integers(0, 1 << 32, (n, -(-width // 32)), np.uint32)
@@ -36,18 +67,332 @@ def random_beats(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
     return words
 
 
-def moved(name: str, module: str, parameters: dict[str, int], layer: Window | Upsample) -> Example:
-    """A module that only chooses and repeats beats: the golden model moves their numbers."""
-    rng = np.random.default_rng(abs(hash(name)) % 1000)
-    shape = [parameters[side] for side in ("HEIGHT", "WIDTH", "CHANNEL_BEATS")]
-    width = parameters["BEAT_BITS"]
-    beats = random_beats(rng, N_FRAMES * int(np.prod(shape)), width)
-    order = golden(layer, np.arange(len(beats)).reshape(N_FRAMES, *shape))
-    if parameters.get("CHANNEL_OUTER"):
-        positions = parameters["KERNEL_H"] * parameters["KERNEL_W"]
-        order = order.reshape(*order.shape[:3], positions, -1).swapaxes(-1, -2)
-    expected = beats[order.ravel()]
-    sink = Sink("m_axis", width, len(expected))
-    return Example(
-        Case(name, module, parameters, [Source("s_axis", width, beats)], [sink]), expected
+def random_size(rng: np.random.Generator, most: int = 11) -> dict[str, int]:
+    """An image: rows, columns, beats of a pixel, bits of a beat."""
+    return {
+        "HEIGHT": int(rng.integers(1, most)),
+        "WIDTH": int(rng.integers(1, most)),
+        "CHANNEL_BEATS": int(rng.choice([1, 1, 2, 3])),
+        "BEAT_BITS": int(rng.choice([1, 3, 8, 32, 40, 70])),
+    }
+
+
+def numbered(size: dict[str, int]) -> np.ndarray:
+    """Numbers of the beats of N_FRAMES images, (N, H, W, beats of a pixel)."""
+    shape = (N_FRAMES, size["HEIGHT"], size["WIDTH"], size["CHANNEL_BEATS"])
+    return np.arange(np.prod(shape)).reshape(shape)
+
+
+def random_window(seed: int) -> Example:
+    rng = np.random.default_rng(seed)
+    size = random_size(rng)
+    choices = {name: int(rng.integers(2)) for name in ("FRAME_AHEAD", "BLOCK_MEMORY")}
+    return window(f"window {seed}", size, *random_kernel(rng, size), seed % 2, **choices)
+
+
+def random_kernel(
+    rng: np.random.Generator, size: dict[str, int]
+) -> tuple[list[int], list[int], list[int]]:
+    """Kernel, stride and dilation that fit on the image."""
+    sides = (size["HEIGHT"], size["WIDTH"])
+    kernel = [int(rng.integers(1, min(side, 4) + 1)) for side in sides]
+    dilation = [
+        int(rng.integers(1, min(3, (side - 1) // (k - 1)) + 1)) if k > 1 else 2
+        for side, k in zip(sides, kernel, strict=True)
+    ]
+    return kernel, rng.integers(1, 4, 2).tolist(), dilation
+
+
+def sliding(kernel: list[int], stride: list[int], dilation: list[int]) -> dict[str, int]:
+    """The parameters of a sliding window."""
+    sides = {"KERNEL": kernel, "STRIDE": stride, "DILATION": dilation}
+    return {
+        f"{name}_{side}": n
+        for name, two in sides.items()
+        for side, n in zip("HW", two, strict=True)
+    }
+
+
+def window(
+    name: str,
+    size: dict[str, int],
+    kernel: list[int],
+    stride: list[int],
+    dilation: list[int],
+    channel_outer: int,
+    **choices: int,
+) -> Example:
+    layer = Window("window", "x", tuple(kernel), tuple(stride), tuple(dilation))
+    slides = sliding(kernel, stride, dilation)
+    parameters = {**size, "CHANNEL_OUTER": channel_outer, **slides, **choices}
+    numbers = numbered(size)
+    order = golden(layer, numbers)
+    if channel_outer:
+        order = order.reshape(*order.shape[:3], layer.n_positions, -1).swapaxes(-1, -2)
+    beats = random_beats(np.random.default_rng(1), numbers.size, size["BEAT_BITS"])
+    widths = (size["BEAT_BITS"], size["BEAT_BITS"])
+    return example(name, "window", parameters, widths, beats, beats[order.ravel()])
+
+
+def random_window_parallel(seed: int) -> Example:
+    rng = np.random.default_rng(seed)
+    size = random_size(rng) | {"CHANNEL_BEATS": 1}
+    kernel, stride, dilation = random_kernel(rng, size)
+    width, n_positions = size["BEAT_BITS"], kernel[0] * kernel[1]
+    numbers = numbered(size)
+    layer = Window("window", "x", tuple(kernel), tuple(stride), tuple(dilation))
+    order = golden(layer, numbers).reshape(-1, n_positions)
+    beats = random_beats(rng, numbers.size, width)
+    expected = packed(np.array(to_ints(beats), dtype=object)[order], width)
+    parameters = {**size, **sliding(kernel, stride, dilation), "BLOCK_MEMORY": seed % 2}
+    del parameters["CHANNEL_BEATS"]
+    name, widths = f"window_parallel {seed}", (width, n_positions * width)
+    return example(name, "window_parallel", parameters, widths, beats, expected)
+
+
+def random_upsample(seed: int) -> Example:
+    rng = np.random.default_rng(seed)
+    size = random_size(rng, most=7)
+    down, right = rng.integers(1, 4, 2).tolist()
+    numbers = numbered(size)
+    order = golden(Upsample("upsample", "x", (down, right)), numbers)
+    beats = random_beats(rng, numbers.size, size["BEAT_BITS"])
+    parameters = {"FACTOR_H": down, "FACTOR_W": right, "BLOCK_MEMORY": int(rng.integers(2)), **size}
+    del parameters["HEIGHT"]  # every row is treated alike
+    widths = (size["BEAT_BITS"], size["BEAT_BITS"])
+    return example(f"upsample {seed}", "upsample", parameters, widths, beats, beats[order.ravel()])
+
+
+def packed(lanes: np.ndarray, bits: int) -> np.ndarray:
+    """Integers (..., lanes of a beat) as beats: lane 0 lowest, two's complement."""
+    shifts = np.arange(lanes.shape[-1]) * bits
+    codes = (lanes.astype(object) & ((1 << bits) - 1)) << shifts.astype(object)
+    return codes.sum(axis=-1).ravel()
+
+
+def random_pad(seed: int) -> Example:
+    rng = np.random.default_rng(seed)
+    size = random_size(rng, most=6)
+    bipolar, n_lanes = seed % 3 == 0, int(rng.choice([1, 2, 5]))
+    bits = 1 if bipolar else int(rng.integers(1, 9))
+    value = 0 if bipolar else int(rng.integers(-(1 << bits - 1), 1 << bits - 1))
+    sides = {side: int(rng.integers(3)) for side in ("TOP", "LEFT", "BOTTOM", "RIGHT")}
+    shape = (*numbered(size).shape[:3], size["CHANNEL_BEATS"] * n_lanes)
+    x = rng.integers(-(1 << bits - 1), 1 << bits - 1, shape)
+    if bipolar:
+        x = rng.choice([-1, 1], shape)
+    y = golden(Pad("pad", "x", *sides.values(), value), x)
+    out_bits = 2 if bipolar else bits
+    coded = packed(((x + 1) // 2 if bipolar else x).reshape(-1, n_lanes), bits)
+    parameters = {name: size[name] for name in ("HEIGHT", "WIDTH", "CHANNEL_BEATS")}
+    parameters |= {"LANES": n_lanes, "LANE_BITS": bits, "OUT_LANE_BITS": out_bits, **sides}
+    parameters |= {"VALUE": value, "BIPOLAR": int(bipolar)}
+    widths = (n_lanes * bits, n_lanes * out_bits)
+    # what is put above and to the left of the next image leaves before that comes
+    ahead = sides["TOP"] * y.shape[2] + sides["LEFT"]
+    pixels = np.full((ahead * size["CHANNEL_BEATS"], n_lanes), value)
+    expected = packed(np.concatenate([y.reshape(-1, n_lanes), pixels]), out_bits)
+    return example(f"pad {seed}", "pad", parameters, widths, coded, expected)
+
+
+def random_max_pool(seed: int) -> Example:
+    rng = np.random.default_rng(seed)
+    n_positions, n_lanes = int(rng.integers(1, 7)), int(rng.choice([1, 2, 5]))
+    bits, signed = int(rng.integers(1, 9)), seed % 2
+    lo = -(1 << bits - 1) if signed else 0
+    n_beats = 3
+    x = rng.integers(lo, lo + (1 << bits), (20, 1, 1, n_positions * n_beats * n_lanes))
+    y = golden(MaxPool("pool", "x", n_positions), x)
+    outer = x.reshape(20, n_positions, n_beats, n_lanes).swapaxes(1, 2)
+    parameters = {"N_POSITIONS": n_positions, "LANES": n_lanes, "LANE_BITS": bits, "SIGNED": signed}
+    width = n_lanes * bits
+    beats = (packed(outer, bits), packed(y.reshape(-1, n_lanes), bits))
+    return example(f"max_pool {seed}", "max_pool", parameters, (width, width), *beats)
+
+
+OPERATORS: dict[str, Callable[[int], Example]] = {
+    "window": random_window,
+    "window_parallel": random_window_parallel,
+    "pad": random_pad,
+    "upsample": random_upsample,
+    "max_pool": random_max_pool,
+}
+NIGHTLY = [(name, first) for name in OPERATORS for first in range(1000, 1200, 25)]
+
+
+def check(examples: list[Example], stalls: float, seed: int, **options: int | Path) -> list[Result]:
+    results = run_cases([e.case for e in examples], stalls, seed, **options)
+    for e, result in zip(examples, results, strict=True):
+        assert np.array_equal(result.beats["m_axis"], e.expected), e.case.name
+    return results
+
+
+@pytest.fixture(scope="module")
+def fast() -> list[Example]:
+    """Cases of all operators, to be run in one model."""
+    return [*(make(seed) for make in OPERATORS.values() for seed in range(N_FAST)), ODD_RING]
+
+
+@pytest.mark.parametrize(("stalls", "seed"), [(0.0, 1), (0.2, 2), (0.5, 3)])
+def test_random_cases(fast: list[Example], stalls: float, seed: int) -> None:
+    check(fast, stalls, seed)
+
+
+@pytest.mark.parametrize("reset_after", [5, 14])
+def test_a_reset_in_the_middle_leaves_no_trace(fast: list[Example], reset_after: int) -> None:
+    check(fast, 0.3, 4, reset_after=reset_after)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("operator", "first"), NIGHTLY)
+def test_many_random_cases(operator: str, first: int) -> None:
+    examples = [OPERATORS[operator](seed) for seed in range(first, first + 25)]
+    for stalls in (0.0, 0.3, 0.5):
+        check(examples, stalls, first)
+
+
+def test_the_fast_windows_hold_every_kind(fast: list[Example]) -> None:
+    """What the sample above is worth."""
+    seen = [e.case.parameters for e in fast if e.case.module == "window"]
+    for what in ("KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "CHANNEL_BEATS"):
+        assert {p[what] for p in seen} >= {1, 2, 3}, what
+    for what in ("CHANNEL_OUTER", "FRAME_AHEAD", "BLOCK_MEMORY"):
+        assert {p.get(what, 0) for p in seen} == {0, 1}, what
+    for side in "HW":
+        assert {p[f"DILATION_{side}"] for p in seen if p[f"KERNEL_{side}"] > 1} >= {1, 2}
+
+
+FAULTS = [
+    ("window", "DILATION_H * WIDTH * F;", "WIDTH * F;"),
+    ("window_parallel", "memory[next_column]", "memory[column]"),
+    ("ring_memory", "32'(write_place) == DEPTH - 1", "32'(write_place) == DEPTH"),
+    ("upsample", "read & last_x & last_y", "read & last_x"),
+    ("pad", "{~s_axis_tdata[i], 1'b1}", "{s_axis_tdata[i], 1'b1}"),
+    ("max_pool", "$signed(given) > $signed(greatest)", "given > greatest"),
+]
+MORE_FAULTS = [
+    ("window", "(WIDTH - (KERNEL_W - 1) * DILATION_W - 1)", "(WIDTH - (KERNEL_W - 1) - 1)"),
+    ("window", "end_x ? place(DOWN - LAST)", "end_x ? place(DOWN - LAST + 1)"),
+    ("window", "end_x ? DOWN : end2 ? RIGHT : 0", "end_x ? DOWN : end2 ? RIGHT + 1 : 0"),
+    ("window", "      room <= COUNT_BITS'(DEPTH - 1);\n", ""),
+    ("window_parallel", "pixels[i*DILATION_H*BEAT_BITS+:", "pixels[i*BEAT_BITS+:"),
+    (
+        "window_parallel",
+        "until_y <= end_of_frame ? Y_BITS'(REACH_H - 1)\n                 :",
+        "until_y <=",
+    ),
+    ("ring_memory", "      read_place <= '0;\n", ""),
+    ("upsample", "row_again ? 1 - KEPT", "row_again ? 2 - KEPT"),
+    ("pad", "row) < HEIGHT", "row) < 1"),
+    ("max_pool", "position == '0 | ", ""),
+]
+
+
+def check_fault(fault: tuple[str, str, str], examples: list[Example], folder: Path) -> None:
+    module, old, new = fault
+    for path in RTL_FOLDER.glob("*.sv"):
+        shutil.copy(path, folder)
+    source = folder / f"{module}.sv"
+    text = source.read_text()
+    assert text.count(old) == 1
+    source.write_text(text.replace(old, new))
+    users = ("window", "upsample") if module == "ring_memory" else (module,)
+    chosen = [e for e in examples if e.case.module in users]
+    with pytest.raises((BenchError, AssertionError)):
+        check(chosen, 0.3, 5, rtl=folder)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault[0])
+def test_a_planted_fault_is_seen(
+    fault: tuple[str, str, str], fast: list[Example], tmp_path: Path
+) -> None:
+    check_fault(fault, fast, tmp_path)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("fault", MORE_FAULTS, ids=lambda fault: fault[1][:20].strip())
+def test_more_planted_faults_are_seen(
+    fault: tuple[str, str, str], fast: list[Example], tmp_path: Path
+) -> None:
+    check_fault(fault, fast, tmp_path)
+
+
+def window_3x3(name: str, size: dict[str, int], **choices: int) -> Example:
+    return window(name, size, [3, 3], [1, 1], [1, 1], 0, **choices)
+
+
+SIZE = {"HEIGHT": 30, "WIDTH": 30, "CHANNEL_BEATS": 2, "BEAT_BITS": 32}
+SMALL = {"HEIGHT": 4, "WIDTH": 30, "CHANNEL_BEATS": 3, "BEAT_BITS": 32}
+ODD_RING = window_3x3("a ring of 192", SMALL, FRAME_AHEAD=0)
+CNV = window_3x3("cnv", {**SIZE, "CHANNEL_BEATS": 3}, FRAME_AHEAD=0)
+FULL_RATE = [
+    CNV,
+    window_3x3("ahead", SIZE, FRAME_AHEAD=1),
+    window("block", SIZE, [3, 3], [1, 1], [1, 1], 1, FRAME_AHEAD=1, BLOCK_MEMORY=1),
+    window("pool", {**SIZE, "WIDTH": 28}, [2, 2], [2, 2], [1, 1], 1, FRAME_AHEAD=1),
+    window("strided", SIZE, [3, 3], [2, 2], [1, 1], 0, FRAME_AHEAD=1),
+    window("dilated", SIZE, [3, 3], [1, 1], [2, 3], 0, FRAME_AHEAD=1),
+    window("signal", {**SIZE, "HEIGHT": 1}, [1, 5], [1, 1], [1, 2], 0, FRAME_AHEAD=1),
+    window("skipping", SIZE, [1, 1], [2, 2], [1, 1], 0, FRAME_AHEAD=1),
+]
+
+
+def test_windows_run_at_the_full_rate() -> None:
+    """Unstalled, a beat enters or leaves every cycle, whichever are more; between frames too."""
+    for e, result in zip(FULL_RATE, check(FULL_RATE, 0.0, 1), strict=True):
+        taken, left = (result.cycles[axis].reshape(N_FRAMES, -1) for axis in ("s_axis", "m_axis"))
+        period, most = int(left[2, -1] - left[1, -1]), max(taken.shape[1], left.shape[1])
+        if e is CNV:
+            assert most < period <= most + (2 * 30 + 3) * 3, "waits for a window between frames"
+        else:
+            assert period == most, e.case.name
+
+
+# --- other tools ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_verilator_has_nothing_to_say(operator: str) -> None:
+    verilator = find_verilator()
+    command = [str(verilator.binary), "--lint-only", "-Wall", "-Wno-UNUSEDSIGNAL"]
+    for case in (OPERATORS[operator](seed).case for seed in range(4)):
+        values = [f"-G{name}={value}" for name, value in case.parameters.items()]
+        files = map(str, sources_of([case.module], RTL_FOLDER))
+        done = subprocess.run(
+            [*command, "--top-module", case.module, *values, *files],
+            env={**os.environ, "VERILATOR_ROOT": str(verilator.root)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), case.name
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_slang_elaborates_it(operator: str) -> None:
+    for case in (OPERATORS[operator](seed).case for seed in range(4)):
+        options = pyslang.ast.CompilationOptions()
+        options.topModules = {case.module}
+        options.paramOverrides = [f"{name}={value}" for name, value in case.parameters.items()]
+        compilation = pyslang.ast.Compilation(pyslang.Bag([options]))
+        for path in sources_of([case.module], RTL_FOLDER):
+            compilation.addSyntaxTree(pyslang.syntax.SyntaxTree.fromFile(str(path)))
+        assert [top.name for top in compilation.getRoot().topInstances] == [case.module]
+        errors = [d for d in compilation.getAllDiagnostics() if d.isError()]
+        report = pyslang.DiagnosticEngine.reportAll(compilation.sourceManager, errors)
+        assert not errors, f"{case.name}\n{report}"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_yosys_maps_it(operator: str, tmp_path: Path) -> None:
+    for path in sources_of([operator], RTL_FOLDER):
+        shutil.copy(path, tmp_path)
+    case = OPERATORS[operator](1).case
+    values = " ".join(f"-set {name} {value}" for name, value in case.parameters.items())
+    run_yosys(
+        f"read_verilog -sv {' '.join(path.name for path in sorted(tmp_path.glob('*.sv')))}\n"
+        f"chparam {values} {operator}\nsynth_xilinx -family xc7 -flatten -top {operator}\n"
+        "check -assert\nselect -assert-none t:$* t:$scopeinfo %d\n",
+        tmp_path,
     )

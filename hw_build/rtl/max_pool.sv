@@ -27,16 +27,16 @@ module max_pool #(
   genvar i;
   generate
     for (i = 0; i < LANES; i = i + 1) begin : lane
-      wire [LANE_BITS-1:0] here = s_axis_tdata[i*LANE_BITS+:LANE_BITS];
-      wire [LANE_BITS-1:0] kept = best[i*LANE_BITS+:LANE_BITS];
+      wire [LANE_BITS-1:0] given = s_axis_tdata[i*LANE_BITS+:LANE_BITS];
+      wire [LANE_BITS-1:0] greatest = best[i*LANE_BITS+:LANE_BITS];
       wire greater;
       if (SIGNED != 0) begin : two_s_complement
-        assign greater = $signed(here) > $signed(kept);
+        assign greater = $signed(given) > $signed(greatest);
       end else begin : plain
-        assign greater = here > kept;
+        assign greater = given > greatest;
       end
       always_ff @(posedge clk) begin
-        if (fire & (position == '0 | greater)) best[i*LANE_BITS+:LANE_BITS] <= here;
+        if (fire & (position == '0 | greater)) best[i*LANE_BITS+:LANE_BITS] <= given;
       end
     end
   endgenerate

@@ -34,8 +34,8 @@ module pad #(
   reg [BEAT_BITS-1:0] beat;
   reg [ROW_BITS-1:0] row;
   wire end_of_row = 32'(beat) == ((LEFT == 0) ? ROW : FIRST_BEAT) - 1;
-  wire inside_row, inside_columns;
-  wire on_image = inside_row & inside_columns;
+  wire on_rows, on_columns;
+  wire on_image = on_rows & on_columns;
   wire fire = m_axis_tvalid & m_axis_tready;
 
   assign s_axis_tready = on_image & m_axis_tready;
@@ -43,14 +43,14 @@ module pad #(
   genvar i;
   generate
     if (TOP + BOTTOM == 0) begin : every_row
-      assign inside_row = 1'b1;
+      assign on_rows = 1'b1;
     end else begin : some_rows
-      assign inside_row = 32'(row) < HEIGHT;
+      assign on_rows = 32'(row) < HEIGHT;
     end
     if (LEFT + RIGHT == 0) begin : every_column
-      assign inside_columns = 1'b1;
+      assign on_columns = 1'b1;
     end else begin : some_columns
-      assign inside_columns = 32'(beat) < WIDTH * CHANNEL_BEATS;
+      assign on_columns = 32'(beat) < WIDTH * CHANNEL_BEATS;
     end
     for (i = 0; i < LANES; i = i + 1) begin : lane
       wire [OUT_LANE_BITS-1:0] passed;

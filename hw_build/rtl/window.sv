@@ -65,8 +65,8 @@ module window #(
                                                    : ROW - (KERNEL_W - 1) * COLUMN)
                              - (N0 - 1) * STEP0;
 
-  // The depth, see above. Where reading a row takes less time than writing it, the writer doesn't
-  // come further ahead than it gets while a row is read.
+  // The depth, see above. Where reading takes less time than writing, by row and by frame, the writer
+  // doesn't come further ahead than it gets while a row is read.
   function automatic integer least(input integer a, input integer b);
     least = (a < b) ? a : b;
   endfunction
@@ -76,7 +76,9 @@ module window #(
   localparam integer AHEAD_ROWS = (FRAME_AHEAD != 0)
       ? most(STRIDE_H, HEIGHT - (OUT_H - 1) * STRIDE_H) : STRIDE_H;
   localparam integer ROW_READS = OUT_W * POSITIONS;
-  localparam integer AHEAD = (ROW_READS < STRIDE_H * WIDTH) ? ROW_READS : AHEAD_ROWS * WIDTH;
+  localparam integer AHEAD =
+      (ROW_READS < STRIDE_H * WIDTH && OUT_H * ROW_READS < HEIGHT * WIDTH) ? ROW_READS
+                                                                           : AHEAD_ROWS * WIDTH;
   localparam integer JUMP =
       most(least(RIGHT, POSITIONS * F), (AHEAD - (OUT_W - 1) * STRIDE_W) * F);
   localparam integer SPARE = (CHANNEL_OUTER != 0) ? F - 1 + POSITIONS - 1 : F * POSITIONS - 1;
