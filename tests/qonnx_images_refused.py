@@ -82,6 +82,7 @@ def _product(w: ImageWriter, x: str) -> str:
 
 
 def _transposed_image(w: ImageWriter, x: str) -> str:
+    x = w.act(w.conv(x, 4, 4, 1), 2)
     return w.conv(w.add("Transpose", x, perm=[0, 2, 3, 1]), 6, 4, 3)
 
 

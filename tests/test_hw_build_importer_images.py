@@ -130,23 +130,20 @@ def test_classes_of_pixels(tmp_path: Path) -> None:
 
 
 def test_a_changed_weight_shows(tmp_path: Path) -> None:
-    """The comparison can fail: one weight, one threshold, one padding value."""
+    """The comparison can fail: one weight, one channel's thresholds."""
     specimen = IMAGE_ZOO["cnv_w2a2"]()
     network = imported(specimen.model, tmp_path)
     x = specimen.inputs(200)
+    weights = network.graph["conv1"].weights.copy()
+    weights[0, 7] = 1 - weights[0, 7]
+    thresholds = network.graph["conv0_act"].thresholds + (np.arange(4) == 2)[:, None]
     for name, change in (
-        (
-            "conv1",
-            {"weights": lambda w: np.where(np.arange(w.size).reshape(w.shape) == 7, 1 - w, w)},
-        ),
-        ("conv0_act", {"thresholds": lambda t: t + (np.arange(len(t)) == 2)[:, None]}),
+        ("conv1", {"weights": weights}),
+        ("conv0_act", {"thresholds": thresholds}),
     ):
-        layers = [
-            replace(layer, **{key: made(getattr(layer, key)) for key, made in change.items()})
-            if layer.name == name
-            else layer
-            for layer in network.graph
-        ]
+        layers = (
+            replace(layer, **change) if layer.name == name else layer for layer in network.graph
+        )
         graph = replace(network.graph, layers=tuple(layers))
         assert any(mismatches(replace(network, graph=graph), specimen.model, x).values())
 
@@ -155,7 +152,7 @@ def test_nhwc_and_nchw_inputs_reach_the_graph_alike(tmp_path: Path) -> None:
     first = imported(IMAGE_ZOO["fire"]().model, tmp_path).quantiser
     last = imported(IMAGE_ZOO["channels_last"]().model, tmp_path).quantiser
     assert (first.channels_first, last.channels_first) == (True, False)
-    x = np.arange(2 * 3 * 36, dtype=np.float32).reshape(2, 3, 6, 6) / 128 - 0.5
+    x = np.arange(2 * 3 * 36, dtype=np.float32).reshape(2, 3, 6, 6) / 256 - 0.5
     assert (first(x)[1, 2, 5] == np.rint(x[1, :, 2, 5] * 128)).all()
     assert last(np.zeros((4, 7, 6, 3))).shape == (4, 7, 6, 3)
     with pytest.raises(UserError, match="wrong shape"):
