@@ -126,11 +126,14 @@ def separable(name: str) -> Specimen:
 def fire(name: str) -> Specimen:
     """Squeeze, two expansions of one scale side by side, scores by the mean over all pixels."""
     w = ImageWriter(105)
-    x = w.act(w.conv(w.quant("inp", 2.0**-7, 8), 3, 8, 3), 2, 0.3)
+
+    def layer(x: str, n: int, m: int, kernel: int, **attributes: object) -> str:
+        return w.act(w.batch_norm(w.conv(x, n, m, kernel, **attributes), m, 0.3), 2, 0.5)
+
+    x = layer(w.quant("inp", 2.0**-7, 8), 3, 8, 3)
     for _ in range(2):
-        squeezed = w.act(w.conv(x, 8, 4, 1), 2, 0.2)
-        one = w.act(w.conv(squeezed, 4, 3, 1), 2, 0.2)
-        three = w.act(w.conv(squeezed, 4, 5, 3, pads=[1] * 4), 2, 0.2)
+        squeezed = layer(x, 8, 4, 1)
+        one, three = layer(squeezed, 4, 3, 1), layer(squeezed, 4, 5, 3, pads=[1] * 4)
         x = w.add("Concat", one, three, axis=1)
     x = w.conv(x, 8, 5, 1)
     return w.done(name, w.add("GlobalAveragePool", x), (3, 6, 6))
