@@ -143,14 +143,14 @@ def test_padding():
 @pytest.mark.parametrize("nearest", ["floor", "ceil", "round_prefer_floor", "round_prefer_ceil"])
 @pytest.mark.parametrize("where", ["asymmetric", "half_pixel", "pytorch_half_pixel"])
 def test_nearest_neighbours(nearest, where):
-    x = grid(np.random.default_rng(5), (2, 3, 3, 4))
+    x = grid(np.random.default_rng(5), (2, 3, 4, 4))
     mode = {"mode": "nearest", "nearest_mode": nearest, "coordinate_transformation_mode": where}
     for constants in (
         [None, np.float32([1, 1, 2, 3])],
-        [None, None, np.array([1, 3, 6, 4])],
+        [None, None, np.array([1, 3, 8, 4])],
         [None, np.float32([1, 1, 0.5, 2])],
     ):
-        got, expected = both(one_node("Resize", (1, 3, 3, 4), constants, **mode), x)
+        got, expected = both(one_node("Resize", (1, 3, 4, 4), constants, **mode), x)
         assert (got == expected).all()
 
 
