@@ -48,14 +48,15 @@ def add(node: Node, network: Network, sign: int) -> Value:
     )
     name = network.numbered("add")
     sources = []
+    multipliers = []
     for by, source in zip(factors, (a.source, b.source), strict=True):
-        if (by != by[0]).any():
-            source = network.append(
-                Depthwise(network.beside(f"{source}_times"), source, by[:, None])
-            )
-            by[:] = 1
+        uneven = bool((by != by[0]).any())
+        if uneven:
+            times = Depthwise(network.beside(f"{source}_times"), source, by[:, None])
+            source = network.append(times)
         sources.append(source)
-    layer = Add(name, *sources, (int(factors[0][0]), int(factors[1][0])))
+        multipliers.append(1 if uneven else int(by[0]))
+    layer = Add(name, *sources, tuple(multipliers))
     info = layer.infer(*(network.infos[source] for source in sources))
     limit = 2 ** (MAX_SUM_BITS - 1)
     if info.lo.min() < -limit or info.hi.max() >= limit or not divides_once(info, shift, scale):

@@ -10,7 +10,7 @@ from hw_build.graph import Depthwise
 from hw_build.importer.conv import sides_after
 from hw_build.importer.layout import Layout
 from hw_build.importer.network import Network
-from hw_build.importer.products import affine_of, is_exact, keep_narrow, sums
+from hw_build.importer.products import affine_of, keep_narrow, sums
 from hw_build.importer.settling import flush, is_settled, risen, settle
 from hw_build.importer.sliding import integer_of, max_pool, slide, sliding_of
 from hw_build.importer.values import Node, Pooling, Signal, Sliding, Value, data, in_text
@@ -76,19 +76,11 @@ def reduce_mean(node: Node, network: Network) -> Value:
 
 
 def _summable(node: Node, network: Network) -> Signal:
-    """The node's input, from integers of which a sum is the sum of the real numbers."""
+    """The node's input, from integers that it is affine in: quantised, or a layer's sums."""
     signal = data(node, 0)
     if is_settled(network, signal):
         return settle(network, signal, node, image=True)
-    signal = flush(network, signal)
-    if not is_exact(network, signal, affine_of(signal.steps, node)):
-        raise node.refuse(
-            "it sums real numbers that are rounded one by one",
-            found=f"no quantiser between layer {signal.source} and it",
-            expected="a quantiser before it, or sums with nothing but a scale",
-            fix="quantise the activations before the pool",
-        )
-    return signal
+    return flush(network, signal)
 
 
 def _averaged(network: Network, signal: Signal, sliding: Sliding, node: Node) -> Signal:
@@ -101,5 +93,6 @@ def _averaged(network: Network, signal: Signal, sliding: Sliding, node: Node) ->
     made = Layout.image((signal.shape[0], *sides_after(sliding, signal.shape[1:])))
     layer = Depthwise(name, source, ones)
     y = sums(network, signal, layer, np.float64(1), made, node, "")
-    keep_narrow(network, name)
+    if not np.any(y.steps[0].parameters["slack"]):
+        keep_narrow(network, name)
     return node.extended(y, ("div", {"by": float(sliding.n_positions)}))

@@ -77,10 +77,12 @@ def sums(
 def is_exact(network: Network, signal: Signal, meaning: Affine) -> bool:
     """Whether the float64 steps of a signal are `meaning` on all its integers, without rounding."""
     info = network.infos[signal.source]
+    if any(np.any(step.parameters.get("slack", 0)) for step in signal.steps):
+        return False
     if int(info.hi.max()) - int(info.lo.min()) < MOST_LEVELS:
         return meaning.equals_on(grid_of(network, signal.source), signal.steps)
     first, *others = signal.steps
-    plain = first.op == "affine" and not others and not np.any(first.parameters["slack"])
+    plain = first.op == "affine" and not others
     return plain and not np.any(meaning.offset) and divides_once(info, meaning.shift, meaning.scale)
 
 
