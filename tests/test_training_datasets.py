@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import struct
+import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deploy.errors import MachineError, UserError
-from training import idx_files
+from training import cifar10, idx_files, unsw_nb15
 from training.datasets import load_dataset
 from training.download import fetch
 from training.idx_files import parse_idx
@@ -84,6 +88,109 @@ def test_the_real_data_sets(name: str) -> None:
     assert (np.bincount(data.test_labels) > 800).all()
     assert len(data.class_names) == 10
     assert data.train_images.max() == 255
+
+
+def test_the_jpeg_copy_of_cifar10() -> None:
+    if not (DATA / "cifar10_jpeg").is_dir():
+        pytest.skip(f"no real data at {DATA / 'cifar10_jpeg'}")
+    data = load_dataset("cifar10_jpeg", DATA, n_train=200, n_test=100)
+    assert data.shape == (32, 32, 3)
+    assert data.train_images.shape == (200, 3072)
+    assert data.test_images.shape == (100, 3072)
+    assert len(np.unique(data.test_labels)) == 10
+    # The sky of an aeroplane is blue: channels are last, and in the order red, green, blue.
+    planes = data.train_images[data.train_labels == 0].reshape(-1, 32, 32, 3)
+    red, _, blue = planes[:, 0].mean((0, 1))
+    assert blue > red
+
+
+def test_unsw_nb15_is_split_and_scaled() -> None:
+    if not (DATA / "unsw_nb15").is_dir():
+        pytest.skip(f"no real data at {DATA / 'unsw_nb15'}")
+    data = load_dataset("unsw_nb15", DATA)
+    assert data.shape == (data.n_features,)
+    assert (len(data.train_labels), len(data.test_labels)) == (61749, 20583)
+    labels = np.concatenate([data.train_labels, data.test_labels])
+    assert np.bincount(labels).tolist() == [37000, 45332]
+    assert (np.bincount(data.train_labels[:1000]) > 300).all()
+    assert data.train_images.max(axis=0).min() > 0
+
+
+def test_cifar10_as_published_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small archive of its form: a label, then the red, the green and the blue plane."""
+    names = [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]
+    records = np.random.default_rng(0).integers(0, 256, (6, 3073)).astype(np.uint8)
+    records[:, 0] = [3, 1, 4, 1, 5, 9]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, record in zip(names, records, strict=True):
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = record.size
+            archive.addfile(member, io.BytesIO(record.tobytes()))
+    write_files(tmp_path / "cifar10", {cifar10.ARCHIVE: buffer.getvalue()})
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    monkeypatch.setattr(cifar10, "SHA256", digest)
+    data = load_dataset("cifar10", tmp_path)
+    assert data.train_labels.tolist() == [3, 1, 4, 1, 5]
+    assert data.test_labels.tolist() == [9]
+    image = data.test_images.reshape(32, 32, 3)
+    assert np.array_equal(image[:, :, 0].ravel(), records[5, 1:1025])
+    assert np.array_equal(image[:, :, 2].ravel(), records[5, 2049:])
+
+
+def jpeg_files(folder: Path, labels: list[int], image: bytes) -> None:
+    folder.mkdir()
+    for part in ("train", "test"):
+        offsets = len(image) * np.arange(len(labels) + 1)
+        np.savez(
+            folder / f"cifar10_jpeg_{part}.npz",
+            jpeg=np.frombuffer(image * len(labels), np.uint8),
+            offsets=offsets,
+            labels=np.array(labels),
+        )
+
+
+@pytest.mark.parametrize(
+    ("labels", "side", "cut", "message"),
+    [
+        ([1, 10], 32, None, r"corrupted.*labels 1 to 10.*0 to 9"),
+        ([1], 31, None, r"image has the wrong shape.*image 0.*\(31, 31, 3\)"),
+        ([1], 32, 100, r"image is corrupted.*image 0"),
+    ],
+)
+def test_damaged_jpeg_copies_are_named(
+    tmp_path: Path, labels: list[int], side: int, cut: int | None, message: str
+) -> None:
+    buffer = io.BytesIO()
+    pixels = np.zeros((side, side, 3), np.uint8)
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    jpeg_files(tmp_path / "cifar10_jpeg", labels, buffer.getvalue()[:cut])
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        load_dataset("cifar10_jpeg", tmp_path)
+
+
+def test_data_without_a_public_home_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NARROWGAUGE_DATA", raising=False)
+    for name in ("unsw_nb15", "cifar10_jpeg"):
+        with pytest.raises(UserError, match=rf"(?s){name} is not here.*--data-dir"):
+            load_dataset(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", "not the table.*a, b"),
+        ("proto,service,state,x,label\nudp,-,INT,1\n", "not the table"),
+        ("proto,service,state,x,label\nudp,-,INT,?,1\n", "not the table.*could not convert"),
+        ("proto,service,state,x,label\nudp,-,INT,1,2\n", r"not the table.*labels \[2\]"),
+    ],
+)
+def test_another_table_than_unsw_nb15_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "unsw_nb15").mkdir()
+    with zipfile.ZipFile(tmp_path / "unsw_nb15" / unsw_nb15.FILE, "w") as archive:
+        archive.writestr("table.csv", text)
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        load_dataset("unsw_nb15", tmp_path)
 
 
 # A small data set of MNIST's form

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from training.exact_arithmetic import exact_linear
+from training.exact_arithmetic import exact_average_pool, exact_convolution, exact_linear
 from training.exact_evaluation import ExactNetwork, integers_of
 from training.fully_connected import FullyConnected
 from training.network_config import FullyConnectedConfig
@@ -68,6 +68,42 @@ def test_float64_alone_would_not_do() -> None:
     assert exact_linear(torch.zeros(2, 3).double(), torch.zeros(4, 3).double()).eq(0).all()
     bias = torch.tensor([0.25]).double()
     assert exact_linear(x, w, bias).item() == 297.25
+
+
+@pytest.mark.parametrize(("x_scale", "w_scale"), [(1.0, 1.0), (1 / 7, 1.0), (1 / 3, 1 / 127)])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_convolution_is_rounded_once(x_scale: float, w_scale: float, groups: int) -> None:
+    """Against fractions, window by window: stride 2, padding 1, integers in float32 among them."""
+    rng = np.random.default_rng(0)
+    x_scale, w_scale = float(np.float32(x_scale)), float(np.float32(w_scale))
+    x, w = rng.integers(-7, 8, (2, 4, 5, 6)), rng.integers(-127, 128, (6, 4 // groups, 3, 3))
+    y = exact_convolution(
+        torch.conv2d, torch.tensor(x * x_scale), torch.tensor(w * w_scale), None, 2, 1, 1, groups
+    )
+    assert (y.dtype, y.shape) == (torch.float64, (2, 6, 3, 3))
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    for n, o, i, j in np.ndindex(*y.shape):
+        first = o // (6 // groups) * (4 // groups)
+        window = padded[n, first : first + 4 // groups, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3]
+        exact = int((window * w[o]).sum()) * Fraction(x_scale) * Fraction(w_scale)
+        assert y[n, o, i, j].item() == float(exact)
+
+
+def test_an_integer_convolution_is_not_left_to_float32_where_it_could_round() -> None:
+    x, w = torch.full((1, 1, 1, 2), 4097.0).double(), torch.tensor([[[[4097.0, 1.0]]]]).double()
+    assert exact_convolution(torch.conv2d, x, w).item() == 4097.0 * 4098.0
+
+
+@pytest.mark.parametrize(("pool", "window"), [("avg_pool1d", 4), ("avg_pool2d", 2)])
+def test_an_average_pool_divides_an_exact_sum(pool: str, window: int) -> None:
+    scale = np.float64(np.float32(1 / 127))
+    x = np.random.default_rng(0).integers(-127, 128, (2, 3, *[8] * (1 + (window == 2))))
+    found = exact_average_pool(getattr(functional, pool), torch.tensor(x * scale), window, window)
+    n_terms = 4
+    sums = (
+        x.reshape(2, 3, -1, 4).sum(-1) if window == 4 else (x.reshape(2, 3, 4, 2, 4, 2).sum((3, 5)))
+    )
+    assert np.array_equal(found.numpy(), sums * scale / n_terms)
 
 
 @pytest.mark.parametrize("weights", KINDS)

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from deploy.errors import UserError
 from training.data_files import DataFolder
-from training.dataset import Dataset
+from training.dataset import Dataset, mixed_order
 
 _SIDE, _CHANNELS = 32, 3
 _SHAPE = (_SIDE, _SIDE, _CHANNELS)
@@ -79,8 +79,8 @@ def load_cifar10_jpeg(
     """The copy in JPEG, which is lossy: what is measured on it is not CIFAR-10's.
 
     Two files, `cifar10_jpeg_train.npz` and `cifar10_jpeg_test.npz`: image i is the JPEG file
-    jpeg[offsets[i]:offsets[i + 1]], its class labels[i]. Only the first `n_train` and `n_test` are
-    unpacked.
+    jpeg[offsets[i]:offsets[i + 1]], its class labels[i]. They lie there by class, and are put in
+    `mixed_order`; only the first `n_train` and `n_test` are unpacked.
     """
     files = {part: f"cifar10_jpeg_{part}.npz" for part in ("train", "test")}
     folder = DataFolder.find("cifar10_jpeg", data_dir, say, holds=", ".join(files.values()))
@@ -112,7 +112,7 @@ def _unpack(path: Path, n_wanted: int | None) -> tuple[np.ndarray, np.ndarray]:
             found=str(error),
             expected="an .npz file with jpeg, offsets and labels",
         ) from error
-    labels = labels[:n_wanted].astype(np.int64)
+    labels = labels.astype(np.int64)
     if len(offsets) <= len(labels) or not np.isin(labels, range(len(_CLASS_NAMES))).all():
         raise UserError(
             "a data file is corrupted",
@@ -120,10 +120,12 @@ def _unpack(path: Path, n_wanted: int | None) -> tuple[np.ndarray, np.ndarray]:
             found=f"{len(offsets)} offsets, labels {labels.min()} to {labels.max()}",
             expected=f"an offset more than labels, labels 0 to {len(_CLASS_NAMES) - 1}",
         )
-    images = np.empty((len(labels), *_SHAPE), np.uint8)
-    for i in range(len(labels)):
-        images[i] = _decode(data[offsets[i] : offsets[i + 1]].tobytes(), where=f"{path}, image {i}")
-    return images.reshape(len(labels), -1), labels
+    order = mixed_order(len(labels))[:n_wanted]
+    images = np.empty((len(order), *_SHAPE), np.uint8)
+    for image, i in zip(images, order, strict=True):
+        jpeg = data[offsets[i] : offsets[i + 1]].tobytes()
+        image[:] = _decode(jpeg, where=f"{path}, image {i}")
+    return images.reshape(len(order), -1), labels[order]
 
 
 def _decode(jpeg: bytes, where: str) -> np.ndarray:

@@ -45,3 +45,11 @@ class Dataset:
             test_images=self.test_images[:n_test],
             test_labels=self.test_labels[:n_test],
         )
+
+
+def mixed_order(n_samples: int) -> np.ndarray:
+    """An order for samples that lie sorted by class: by i * 2654435761 mod 2^32, for ever the same.
+
+    int64 (n_samples,): which sample comes first, second, ...
+    """
+    return np.argsort(np.arange(n_samples, dtype=np.uint64) * 2654435761 % 2**32)

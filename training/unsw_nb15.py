@@ -14,7 +14,7 @@ import numpy as np
 
 from deploy.errors import UserError
 from training.data_files import DataFolder
-from training.dataset import Dataset
+from training.dataset import Dataset, mixed_order
 
 FILE = "UNSW_NB15_training-set.zip"
 _NOT_FEATURES = ("id", "attack_cat", "label")
@@ -28,10 +28,10 @@ _LEAST_ROWS = 100
 def load_unsw_nb15(data_dir: Path | None, say: Callable[[str], None]) -> Dataset:
     """61,749 + 20,583 rows, classes normal and attack, features as bytes.
 
-    Rows are put in the order of row * 2654435761 mod 2^32, rows counted from 0, the same for ever;
-    the first quarter is for testing. A number x becomes round(255 * log(1 + x) / log(1 + max)), max
-    over the training rows, greater ones 255; `proto`, `service` and `state` become one feature of 0
-    or 255 for each value that at least 100 training rows have.
+    Rows are put in `mixed_order`; the first quarter is for testing. A number x becomes
+    round(255 * log(1 + x) / log(1 + max)), max over the training rows, greater ones 255; `proto`,
+    `service` and `state` become one feature of 0 or 255 for each value that at least 100 training
+    rows have.
 
     Raises:
         UserError: the file is missing or is not that table.
@@ -51,7 +51,7 @@ def load_unsw_nb15(data_dir: Path | None, say: Callable[[str], None]) -> Dataset
         raise _not_the_table(path, str(error)) from error
     if set(np.unique(labels)) != {0, 1}:
         raise _not_the_table(path, f"labels {sorted(set(labels.tolist()))}")
-    order = np.argsort(np.arange(len(labels), dtype=np.uint64) * 2654435761 % 2**32)
+    order = mixed_order(len(labels))
     test, train = np.split(order, [len(order) // _TEST_SHARE])
     features = [
         _to_bytes(values, train) for name, values in numbers.items() if name not in _NOT_FEATURES
