@@ -80,7 +80,7 @@ def test_the_manifest_survives_its_file() -> None:
 )
 def test_a_path_of_no_member_is_refused(name: str, tmp_path: Path) -> None:
     path = rewrite(write_toy(tmp_path / "b.zip"), lambda files: files.update({name: b"x"}))
-    with pytest.raises(UserError, match="leaves the folder|does not belong"):
+    with pytest.raises(UserError, match=r"leaves the folder|does not belong"):
         Bundle.read(path)
     assert [p.name for p in tmp_path.iterdir()] == ["b.zip"]
 
@@ -196,7 +196,7 @@ def test_a_size_that_lies_is_refused_without_unpacking_it(tmp_path: Path) -> Non
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.data())
+@given(data=st.data())
 def test_one_changed_byte_changes_nothing_or_is_refused(data: st.DataObject, tmp_path_factory):
     folder = tmp_path_factory.mktemp("b")
     path = write_toy(folder / "b.zip", toy_files(5))
