@@ -1,4 +1,5 @@
-"""Environments with each supported pynq, made once and kept beside .venv.
+"""Environments with each supported pynq, and one with an ssh server, made once and kept
+beside .venv.
 
 pynq wants numpy below 2 and an old pycparser, which the project's own environment can't have; and
 one process can import one pynq alone. So each version gets an environment of its own, pinned to
@@ -26,16 +27,29 @@ def requirements_of(version: str) -> str:
 
 
 def environment_of(version: str) -> Path:
+    """The Python of the environment with this pynq."""
+    return make_environment(f"pynq-{version}", requirements_of(version))
+
+
+def ssh_environment() -> Path:
+    """The Python of the environment with an ssh server."""
+    return make_environment(
+        "ssh",
+        "asyncssh==2.24.1\ncryptography==50.0.2\ncffi==2.1.1\n"
+        "pycparser==2.23\ntyping_extensions==4.16.0\n",
+    )
+
+
+def make_environment(name: str, wanted: str) -> Path:
     """The environment's Python, the environment made or made anew where its pins have changed.
 
     Raises:
         subprocess.CalledProcessError: pip can't install it.
     """
-    folder = ROOT / f".venv-pynq-{version}"
+    folder = ROOT / f".venv-{name}"
     python, stamp = folder / "bin" / "python", folder / ".made-from"
-    wanted = requirements_of(version)
     digest = hashlib.sha256((wanted + sys.version).encode()).hexdigest()
-    with locked(ROOT / f".venv-pynq-{version}.lock", wait=True):
+    with locked(ROOT / f".venv-{name}.lock", wait=True):
         if not stamp.exists() or stamp.read_text() != digest:
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
             listing = folder / "requirements.txt"
