@@ -12,15 +12,18 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_bundle import INPUT, INTERVAL, LATENCY, OUTPUT, ToyExecutor, toy, write_toy
+from toy_bundle import INPUT, INTERVAL, LATENCY, OUTPUT, ToyExecutor, npy, toy, write_toy
 
 from deploy import Accelerator
 from deploy.boards import BOARDS
+from deploy.bundle import OUTPUTS
 from deploy.errors import GateError, MachineError, NarrowgaugeError, UserError
+from deploy.measurement import append, describe, measure, read_log
 from deploy.packing import Packing
 from deploy.virtual_blocks import Faults
 
@@ -378,3 +381,52 @@ def test_errors_are_one_message(opened) -> None:
     with pytest.raises(NarrowgaugeError) as raised, opened(faults=Faults(dead=True)):
         pass
     assert "to do:" in str(raised.value)
+
+
+# --- measurement ---
+
+
+def test_a_measurement_of_a_virtual_board_shows_no_speed(opened, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    for _ in range(2):
+        with opened() as accelerator:
+            append(log, measure(accelerator, batches=(1, 70), power_s=0.1))
+    record, again = read_log(log)
+    assert record["source"] == again["source"] == "rtl-simulation"
+    assert record["golden_vectors"] == 50
+    assert record["accuracy"] < 1  # the labels know nothing of the scores' offsets
+    cycles = record["cycles"]
+    assert (cycles["latency"], cycles["interval"], cycles["frames"]) == (LATENCY, INTERVAL, 50)
+    assert record["clock"]["asked_mhz"] == 100.0
+    assert record["versions"]["pynq"] == pynq.__version__
+    for entry in record["throughput"]:
+        assert len(entry["end_to_end_s"]) == len(entry["dma_s"]) == 30
+    assert (record["power"] == "not measured") == (not BOARDS[HERE].rails)
+    words = describe(record)
+    assert f"latency {LATENCY}, interval {INTERVAL}" in words
+    assert "(rtl-simulation)" in words
+    assert "speed, power  not measured: rtl-simulation is no board" in words
+    assert "frames/s" not in words
+    assert " W" not in words
+
+
+def test_a_measurement_ends_at_a_wrong_golden_vector(opened) -> None:
+    with opened() as accelerator:
+        wrong = accelerator.bundle.vectors().outputs.copy()
+        wrong[40, 2] += 1
+        files = {**accelerator.bundle.files, OUTPUTS: npy(wrong)}
+        accelerator.bundle = replace(accelerator.bundle, files=files)
+        with pytest.raises(GateError, match="frame 40, output 2"):
+            measure(accelerator)
+
+
+def test_too_few_repeats_are_refused(opened) -> None:
+    with opened() as accelerator, pytest.raises(UserError, match="too little to measure"):
+        measure(accelerator, repeats=29)
+
+
+def test_power_of_a_board_with_rails_is_sampled_idle_and_loaded(opened) -> None:
+    with opened("zcu104") as accelerator:
+        power = measure(accelerator, batches=(8,), power_s=0.2)["power"]
+    assert power["rails"] == sorted(BOARDS["zcu104"].rails)
+    assert np.median(power["loaded_w"]) > np.median(power["idle_w"][1:])
