@@ -34,7 +34,7 @@ class PynqBoard:
     """
 
     def __init__(self, bit: Path, board: str, part: str, mover: str) -> None:
-        self._pynq = _import_pynq()
+        self._pynq = import_pynq()
         try:
             self.device = self._pynq.Device.active_device
         except RuntimeError as error:
@@ -117,6 +117,15 @@ class PynqBoard:
             raise _wrong_clock(wanted_mhz, f"{achieved:g} MHz, read back")
         return achieved
 
+    def power_rails(self) -> dict[str, Any]:
+        """The power sensors of the board's rails by name; empty where it has none."""
+        import pynq.pmbus
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rails = pynq.pmbus.get_rails()
+        return {name: rail.power for name, rail in rails.items() if rail.power is not None}
+
     @property
     def _map(self) -> Any:
         if self._registers is None:
@@ -160,7 +169,8 @@ def _no_block(kind: str, where: str, found: list[str]) -> UserError:
     )
 
 
-def _import_pynq() -> Any:
+def import_pynq() -> Any:
+    """pynq, with its DMA driver; MachineError where there is none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -1,0 +1,60 @@
+"""Environments with each supported pynq, and one with an ssh server, made once and kept
+beside .venv.
+
+pynq wants numpy below 2 and an old pycparser, which the project's own environment can't have; and
+one process can import one pynq alone. So each version gets an environment of its own, pinned to
+the last package, and runs the driver's tests in a process of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+from deploy.durable import locked
+
+ROOT = Path(__file__).resolve().parent.parent
+VERSIONS = ("3.0.1", "3.1.2", "4.0.0")
+
+
+def requirements_of(version: str) -> str:
+    """The pinned packages of one environment, one a line."""
+    pins = (ROOT / "tests" / "pynq_requirements.txt").read_text()
+    lines = [line for line in pins.splitlines() if line and not line.startswith("#")]
+    return "\n".join([f"pynq=={version}", *lines]) + "\n"
+
+
+def environment_of(version: str) -> Path:
+    """The Python of the environment with this pynq."""
+    return make_environment(f"pynq-{version}", requirements_of(version))
+
+
+def ssh_environment() -> Path:
+    """The Python of the environment with an ssh server."""
+    return make_environment(
+        "ssh",
+        "asyncssh==2.24.1\ncryptography==50.0.2\ncffi==2.1.1\n"
+        "pycparser==2.23\ntyping_extensions==4.16.0\n",
+    )
+
+
+def make_environment(name: str, wanted: str) -> Path:
+    """The environment's Python, the environment made or made anew where its pins have changed.
+
+    Raises:
+        subprocess.CalledProcessError: pip can't install it.
+    """
+    folder = ROOT / f".venv-{name}"
+    python, stamp = folder / "bin" / "python", folder / ".made-from"
+    digest = hashlib.sha256((wanted + sys.version).encode()).hexdigest()
+    with locked(ROOT / f".venv-{name}.lock", wait=True):
+        if not stamp.exists() or stamp.read_text() != digest:
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+            listing = folder / "requirements.txt"
+            listing.write_text(wanted)
+            pip = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(listing)]
+            subprocess.run([*pip, "--disable-pip-version-check"], check=True)
+            stamp.write_text(digest)
+    return python

@@ -1,0 +1,230 @@
+"""A bundle is a stranger's file: whatever is wrong with it is refused before anything happens."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy_bundle import npy, toy, toy_files, toy_manifest, write_toy
+
+from deploy.bundle import INPUTS, LABELS, MANIFEST, OUTPUTS, Bundle, read_integers
+from deploy.errors import NarrowgaugeError, UserError
+from deploy.manifest import Manifest
+from deploy.trust import require_trust
+
+
+def rewrite(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+    """The bundle with its members (the manifest included) changed, nothing else kept right."""
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    change(files)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def edit(key: str, value: object) -> Callable[[dict[str, bytes]], None]:
+    """A change of one key of the manifest; `a.b` is b in a."""
+
+    def change(files: dict[str, bytes]) -> None:
+        fields = json.loads(files[MANIFEST])
+        *path, last = key.split("/")
+        place = fields
+        for name in path:
+            place = place[name]
+        place[last] = value
+        files[MANIFEST] = json.dumps(fields).encode()
+
+    return change
+
+
+def test_a_whole_bundle_is_read(tmp_path: Path) -> None:
+    bundle = Bundle.read(write_toy(tmp_path / "b.zip"))
+    vectors = bundle.vectors()
+    np.testing.assert_array_equal(vectors.outputs, toy(vectors.inputs))
+    assert not bundle.has_bitstream
+    assert list(bundle.executables) == ["deploy/errors.py"]
+    bundle.write(tmp_path / "out")
+    assert (tmp_path / "out" / INPUTS).read_bytes() == bundle.files[INPUTS]
+
+
+def test_the_manifest_survives_its_file() -> None:
+    manifest = toy_manifest(toy_files())
+    text = json.dumps(manifest.to_json()).encode()
+    assert Manifest.parse(text, "x").to_json() == manifest.to_json()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil.py",
+        "/etc/passwd",
+        "deploy/../../evil.py",
+        "deploy\\..\\evil.py",
+        "C:/evil.py",
+        "deploy/sub/evil.py",
+        "notes.txt",
+        "deploy/evil.so",
+        "vectors/",
+    ],
+)
+def test_a_path_of_no_member_is_refused(name: str, tmp_path: Path) -> None:
+    path = rewrite(write_toy(tmp_path / "b.zip"), lambda files: files.update({name: b"x"}))
+    with pytest.raises(UserError, match=r"leaves the folder|does not belong"):
+        Bundle.read(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["b.zip"]
+
+
+CHANGES = {
+    "altered": (lambda f: f.update({OUTPUTS: f[OUTPUTS][:-1] + b"\x55"}), "was altered"),
+    "longer": (lambda f: f.update({OUTPUTS: f[OUTPUTS] + b"x"}), "size is not"),
+    "shorter": (lambda f: f.update({OUTPUTS: f[OUTPUTS][:-1]}), "was altered"),
+    "missing": (lambda f: f.pop(INPUTS), "missing from the bundle"),
+    "extra": (lambda f: f.update({"deploy/evil.py": b"x"}), "not its manifest"),
+    "no manifest": (lambda f: f.pop(MANIFEST), "has no manifest"),
+    "no json": (lambda f: f.update({MANIFEST: b"{"}), "not the manifest"),
+    "deep json": (lambda f: f.update({MANIFEST: b"[" * 100_000}), "not the manifest"),
+    "other version": (edit("schema", 2), "another version"),
+    "other form": (edit("form", "x"), "not the manifest"),
+    "unknown key": (edit("more", 1), "not the manifest"),
+    "infinite clock": (edit("clock_mhz", float("inf")), "not the manifest"),
+    "no number": (edit("clock_mhz", "100"), "not the manifest"),
+    "bits": (edit("input/bits", 99), "not the manifest"),
+    "huge frame": (edit("input/n", 1 << 40), "not the manifest"),
+    "wrong lanes": (edit("input/lanes", 2.5), "not the manifest"),
+    "other streams": (edit("input/n", 21), "not the manifest"),
+    "mover": (edit("mover", "rm -rf"), "not the manifest"),
+    "identity": (edit("identity", "zz"), "not the manifest"),
+    "board": (edit("board", "../x"), "not the manifest"),
+    "step": (edit("quantiser/steps", [{"op": "eval", "parameters": {}}]), "not the manifest"),
+    "shape": (edit("quantiser/shape", [1 << 60]), "not the manifest"),
+    "scale": (edit("output_meaning/scale", [1, 2, 3]), "not the manifest"),
+    "names": (edit("output_meaning/class_names", ["a"]), "not the manifest"),
+    "member size": (edit(f"members/{INPUTS.replace('/', '|')}", 1), "not the manifest"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_whatever_is_not_as_the_flow_wrote_it_is_refused(name: str, tmp_path: Path) -> None:
+    change, words = CHANGES[name]
+    path = rewrite(write_toy(tmp_path / "b.zip"), change)
+    with pytest.raises(UserError, match=words):
+        Bundle.read(path)
+
+
+def test_vectors_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    files = toy_files()
+    for change in (
+        {OUTPUTS: npy(np.zeros((49, 4), np.int16))},
+        {INPUTS: npy(np.zeros((50, 21), np.int8))},
+        {INPUTS: npy(np.zeros((0, 20), np.int8)), OUTPUTS: npy(np.zeros((0, 4), np.int16))},
+        {LABELS: npy(np.zeros(51, np.int64))},
+        {LABELS: npy(np.zeros((5, 5), np.int64))},
+    ):
+        path = write_toy(tmp_path / "b.zip", {**files, **change})
+        with pytest.raises(UserError, match="golden vectors don't fit"):
+            Bundle.read(path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x93NUMPY",
+        npy(np.zeros(3)),
+        npy(np.zeros((2, 3), np.int8))[:-1],
+        npy(np.zeros((2, 3), np.int8)) + b"\0",
+        npy(np.zeros((2, 3), np.int8)).replace(b"(2, 3)", b"(9, 3)"),
+        npy(np.zeros((2, 3), np.int8)).replace(b"'|i1'", b"'|O8'"),
+        npy(np.asfortranarray(np.zeros((2, 3), np.int8))),
+        npy(np.zeros((2, 3, 1), np.int8)),
+    ],
+)
+def test_npy_files_that_lie_are_refused(data: bytes) -> None:
+    with pytest.raises(UserError, match="npy"):
+        read_integers(data, "x")
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "<i2", "<u4", "<i8"])
+def test_npy_files_of_numpy_are_read(dtype: str) -> None:
+    for array in (np.arange(6).reshape(2, 3), np.arange(5)):
+        read = read_integers(npy(array.astype(dtype)), "x")
+        np.testing.assert_array_equal(read, array)
+        assert read.dtype == np.dtype(dtype)
+
+
+def test_links_encryption_and_doubles_are_refused(tmp_path: Path) -> None:
+    path = write_toy(tmp_path / "b.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        entry = zipfile.ZipInfo("deploy/link.py")
+        entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(entry, "/etc/passwd")
+    with pytest.raises(UserError, match="no plain file"):
+        Bundle.read(path)
+    path = write_toy(tmp_path / "b.zip")
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(MANIFEST, "{}")
+    with pytest.raises(UserError, match="twice"):
+        Bundle.read(path)
+
+
+def test_a_size_that_lies_is_refused_without_unpacking_it(tmp_path: Path) -> None:
+    bomb = write_toy(tmp_path / "b.zip")
+    with zipfile.ZipFile(bomb, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("deploy/bomb.py", bytes(1 << 24))
+    data = bomb.read_bytes().replace(struct.pack("<I", 1 << 24), struct.pack("<I", 10))
+    bomb.write_bytes(data)
+    with pytest.raises(UserError):
+        Bundle.read(bomb)
+    bomb.write_bytes(data.replace(b"deploy/bomb.py", b"deploy/bomb.py"))
+    whole = bytearray(write_toy(tmp_path / "c.zip").read_bytes())
+    at = whole.rfind(b"PK\x01\x02")
+    whole[at + 24 : at + 28] = struct.pack("<I", 0xF0000000)
+    (tmp_path / "c.zip").write_bytes(whole)
+    with pytest.raises(UserError, match="unpacks to too much"):
+        Bundle.read(tmp_path / "c.zip")
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_one_changed_byte_changes_nothing_or_is_refused(data: st.DataObject, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("b")
+    path = write_toy(folder / "b.zip", toy_files(5))
+    whole, files = Bundle.read(path), bytearray(path.read_bytes())
+    at = data.draw(st.integers(0, len(files) - 1))
+    files[at] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(files)
+    try:
+        read = Bundle.read(path)
+    except NarrowgaugeError:
+        return
+    assert read.files == whole.files
+    assert read.manifest.to_json() == whole.manifest.to_json()
+
+
+def test_code_and_bitstreams_run_only_where_something_vouches_for_them(tmp_path: Path) -> None:
+    from deploy.run_directory import RunDirectory
+
+    run = RunDirectory(tmp_path / "run")
+    own = {"body": lambda folder: write_toy(folder / "bundle.zip"), "config": {}, "inputs": {}}
+    run.run_stage("10_bundle", tools={}, say=lambda _: None, **own)
+    bundle = Bundle.read(write_toy(tmp_path / "b.zip", toy_files(9)))
+    require_trust(bundle, run.path, trust=False)  # other data, the same code
+    require_trust(bundle, None, trust=True)
+    with pytest.raises(UserError, match=r"not trusted[\s\S]*--trust"):
+        require_trust(bundle, None, trust=False)
+    code = b"import os"
+    evil = Bundle.read(write_toy(tmp_path / "e.zip", {**toy_files(), "deploy/errors.py": code}))
+    with pytest.raises(UserError, match=r"not that of the run[\s\S]*deploy/errors.py"):
+        require_trust(evil, run.path, trust=False)
+    assert hashlib.sha256(code).hexdigest() == evil.executables["deploy/errors.py"]

@@ -1,0 +1,432 @@
+"""The driver on the real pynq with a virtual board behind it, and every fault that hurts people.
+
+Needs pynq. tests/test_deploy_pynq_versions.py runs this file under each supported version of it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_bundle import INPUT, INTERVAL, LATENCY, OUTPUT, ToyExecutor, npy, toy, write_toy
+
+from deploy import Accelerator
+from deploy.boards import BOARDS
+from deploy.bundle import OUTPUTS
+from deploy.errors import GateError, MachineError, NarrowgaugeError, UserError
+from deploy.measurement import append, describe, measure, read_log
+from deploy.packing import Packing
+from deploy.virtual_blocks import Faults
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    pynq = pytest.importorskip("pynq")
+    from deploy.pynq_virtual import virtual_board
+
+ROOT = Path(__file__).resolve().parent.parent
+OLD = int(pynq.__version__.split(".")[0]) < 4
+HERE = "pynq_z2" if OLD else "zcu104"
+RUNNABLE = [name for name, facts in BOARDS.items() if OLD or not facts.is_zynq7]
+MOST_SECONDS = 10
+
+
+@pytest.fixture(autouse=True)
+def ends_in_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("deploy.virtual_blocks.HANG_S", 1.5)
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start < MOST_SECONDS
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Callable[..., object]:
+    """Opens the driver on a virtual board of this test."""
+
+    @contextmanager
+    def open_it(
+        board: str = HERE,
+        executor: ToyExecutor | None = None,
+        changes: dict | None = None,
+        faults: Faults | None = None,
+        contiguous_mb: float | None = None,
+        part: str | None = None,
+        **options: object,
+    ) -> Iterator[Accelerator]:
+        fitting = {"board": board, "part": BOARDS[board].part, **(changes or {})}
+        path = write_toy(tmp_path / "bundle.zip", **fitting)
+        from deploy.bundle import Bundle
+
+        manifest = Bundle.read(path).manifest
+        executor = executor or ToyExecutor(manifest=manifest)
+        more = {"faults": faults, "contiguous_mb": contiguous_mb, "part": part}
+        with (
+            virtual_board(board, manifest, executor, **more) as hardware,
+            Accelerator(path, hardware=hardware, **options) as accelerator,
+        ):
+            accelerator.executor, accelerator.hardware = executor, hardware
+            yield accelerator
+
+    return open_it
+
+
+def frames(n: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-4, 4, (n, INPUT.n)).astype(np.int8)
+
+
+# --- what must work ---
+
+
+@pytest.mark.parametrize("board", RUNNABLE)
+def test_golden_vectors_come_out_right_on_every_board(board: str, opened) -> None:
+    with opened(board) as accelerator:
+        assert accelerator.check_golden() == 50
+        assert accelerator.source == "rtl-simulation"
+        assert accelerator.clock_mhz == pytest.approx(100.0, abs=0.01)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 31, 32, 33, 257, 1000, 5003])
+def test_batches_of_any_size(n: int, opened) -> None:
+    with opened() as accelerator:
+        out = accelerator.run(frames(n))
+        assert out.dtype == OUTPUT.dtype
+        np.testing.assert_array_equal(out, toy(frames(n)))
+
+
+def test_a_large_batch_is_split_over_the_memory_there_is(opened) -> None:
+    with opened(contiguous_mb=0.03125) as accelerator:
+        x = frames(9000)
+        np.testing.assert_array_equal(accelerator.run(x), toy(x))
+        assert max(accelerator.executor.transfers) < 9000 // 8
+        assert sum(accelerator.executor.transfers) == 9000 + 4
+
+
+def test_frames_per_transfer_is_kept(opened) -> None:
+    with opened(frames_per_transfer=10) as accelerator:
+        accelerator.run(frames(95))
+        assert accelerator.executor.transfers[-10:] == [10] * 9 + [5]
+
+
+def test_counters_are_those_of_the_last_transfer(opened) -> None:
+    with opened() as accelerator:
+        accelerator.run(frames(20))
+        counters = accelerator.counters()
+        assert counters.frames_done == 20
+        assert counters.cycles == LATENCY + 19 * INTERVAL
+        assert (counters.latency, counters.interval) == (LATENCY, INTERVAL)
+        assert (counters.input_stalls, counters.output_stalls) == (3, 0)
+
+
+def test_the_host_ends_are_those_of_the_bundle(opened) -> None:
+    with opened() as accelerator:
+        x = np.linspace(-3, 3, 40).reshape(2, 4, 5)
+        integers = accelerator.quantise(x)
+        np.testing.assert_array_equal(
+            integers, np.rint(np.clip(x / 0.5, -4, 3)).reshape(2, 20).astype(int)
+        )
+        out = accelerator.run(integers)
+        scores = accelerator.dequantise(out)
+        np.testing.assert_array_equal(scores, out * 0.25 + [0, 1, 0, 0])
+        classes = accelerator.classify(out)
+        np.testing.assert_array_equal(classes, scores.argmax(axis=1))
+        assert accelerator.meaning.names_of(classes) == ["abcd"[c] for c in classes]
+
+
+def test_leaving_the_context_frees_all_memory(opened) -> None:
+    with opened() as accelerator:
+        accelerator.run(frames(100))
+        memory = pynq.Device.active_device.default_memory
+        assert memory.blocks
+    assert not memory.blocks
+    with pytest.raises(UserError, match="can't be used any more"):
+        accelerator.run(frames(1))
+
+
+def test_an_accelerator_built_by_finn_runs_from_the_same_class(opened) -> None:
+    lanes = {"input": Packing(20, 3, signed=True, beat_bits=16, lanes=5)}
+    lanes["output"] = Packing(4, 12, signed=True, beat_bits=16, lanes=1)
+    with opened(changes={"mover": "finn_iodma", **lanes}) as accelerator:
+        assert accelerator.check_golden() == 50
+        np.testing.assert_array_equal(accelerator.run(frames(500)), toy(frames(500)))
+
+
+@pytest.mark.parametrize("asked", [100.0, 50.0, 125.0, 93.0])
+def test_the_clock_is_set_and_never_above_what_was_asked_for(asked: float, opened) -> None:
+    with opened(changes={"clock_mhz": asked}) as accelerator:
+        assert 0.9 * asked <= accelerator.clock_mhz <= asked * 1.0001
+        assert accelerator.clock_mhz == pynq.Clocks.fclk0_mhz
+
+
+# --- what hurts ---
+
+
+@pytest.mark.parametrize(
+    ("faults", "kind", "words"),
+    [
+        (Faults(dead=True), MachineError, "did not end in time: no frame of 4 left"),
+        (Faults(lost_tlast=True), MachineError, "all frames left, .* tlast did not come"),
+        (Faults(early_tlast=True), MachineError, "output ended early"),
+        (Faults(stale_bitstream=True), MachineError, "stale or wrong bitstream"),
+        (Faults(flipped_bit=True), GateError, "disagrees with the golden vectors"),
+    ],
+)
+def test_faulty_hardware_ends_in_its_name(faults, kind, words: str, opened) -> None:
+    with pytest.raises(kind, match=words), opened(faults=faults):
+        pass
+
+
+def test_a_clock_that_stays_is_noticed(opened) -> None:
+    changes, faults = {"clock_mhz": 50.0}, Faults(stuck_clock=True)
+    words = r"clock can't be set\n.*found:\s+(100|99.999) MHz"
+    with pytest.raises(MachineError, match=words), opened(changes=changes, faults=faults):
+        pass
+
+
+def test_a_clock_out_of_range_is_refused(opened) -> None:
+    changes = {"clock_mhz": 4000.0}
+    with pytest.raises(MachineError, match="clock can't be set"), opened(changes=changes):
+        pass
+
+
+def test_a_hang_shows_the_registers_and_breaks_the_driver(opened) -> None:
+    with opened(executor=ToyExecutor(stuck_at=10), timeout_s=0.2) as accelerator:
+        with pytest.raises(MachineError, match="no frame of 20 left") as raised:
+            accelerator.run(frames(20))
+        for word in ("FRAMES=0x14", "FRAMES_DONE=0x0", "MM2S_DMASR", "S2MM_LENGTH"):
+            assert word in str(raised.value)
+        with pytest.raises(UserError, match="a transfer failed; open the accelerator again"):
+            accelerator.run(frames(1))
+
+
+def test_results_do_not_depend_on_a_call_that_failed(opened, tmp_path: Path) -> None:
+    executor = ToyExecutor(stuck_at=10)
+    with opened(executor=executor, timeout_s=0.2) as accelerator:
+        with pytest.raises(MachineError):
+            accelerator.run(frames(20))
+        executor.stuck_at = None
+        with Accelerator(tmp_path / "bundle.zip", hardware=accelerator.hardware) as again:
+            np.testing.assert_array_equal(again.run(frames(20, 2)), toy(frames(20, 2)))
+
+
+def test_another_build_is_another_identity(opened) -> None:
+    other = ToyExecutor(identity="ab" * 32)
+    with pytest.raises(MachineError, match="another build is loaded"), opened(executor=other):
+        pass
+
+
+def test_a_bitstream_for_another_part_is_refused(opened) -> None:
+    other = "xczu3eg-sbva484" if HERE != "ultra96" else "7z020clg400"
+    with pytest.raises(UserError, match="for another part"), opened(part=other):
+        pass
+
+
+def test_no_contiguous_memory_is_named(opened) -> None:
+    words = "not enough contiguous memory for one frame"
+    with pytest.raises(MachineError, match=words), opened(contiguous_mb=0.005):
+        pass
+
+
+@pytest.mark.skipif(OLD, reason="pynq 3 knows the board")
+def test_pynq_4_refuses_a_zynq_7000(opened) -> None:
+    with pytest.raises(MachineError, match="does not support the board"), opened("pynq_z2"):
+        pass
+
+
+def test_without_a_device_the_error_names_what_pynq_needs(tmp_path: Path) -> None:
+    path = write_toy(tmp_path / "bundle.zip")
+    code = (
+        "import sys; from deploy import Accelerator; from deploy.errors import MachineError\n"
+        "from pathlib import Path\n"
+        "from deploy.pynq_board import PynqBoard\n"
+        "try: PynqBoard(Path('x.bit'), 'pynq_z2', 'xc7z020clg400-1', 'axi_dma')\n"
+        "except MachineError as error: print(error)"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "XILINX_XRT"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "pynq finds no device" in done.stdout, done.stderr
+    assert "XILINX_XRT is not set" in done.stdout
+    assert path.exists()
+
+
+def test_values_that_the_input_does_not_hold_are_refused(opened) -> None:
+    with opened() as accelerator:
+        with pytest.raises(UserError, match="does not fit the stream"):
+            accelerator.run(frames(3) + 9)
+        with pytest.raises(UserError, match="wrong shape"):
+            accelerator.run(frames(3)[:, :5])
+        np.testing.assert_array_equal(accelerator.run(frames(3)), toy(frames(3)))
+
+
+# --- plain users of pynq ---
+
+
+@contextmanager
+def plain(opened) -> Iterator[tuple[object, object]]:
+    """A user's own overlay and the DMA in it, beside no driver of ours."""
+    with opened() as accelerator, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        bit = str(accelerator.hardware / "accelerator.bit")
+        yield pynq.Overlay(bit), accelerator
+    del accelerator
+
+
+def started(overlay, n: int = 3, cacheable: int = 1):
+    overlay.accelerator_0.write(0x18, n)
+    source = pynq.allocate((n * INPUT.bytes_per_frame,), np.uint8, cacheable=cacheable)
+    target = pynq.allocate((n * OUTPUT.bytes_per_frame,), np.uint8, cacheable=cacheable)
+    source[:] = INPUT.pack(frames(n)).reshape(-1)
+    return source, target
+
+
+def test_plain_dma_code_runs(opened) -> None:
+    with plain(opened) as (overlay, _):
+        source, target = started(overlay)
+        overlay.axi_dma_0.recvchannel.transfer(target)
+        overlay.axi_dma_0.sendchannel.transfer(source)
+        overlay.axi_dma_0.sendchannel.wait()
+        overlay.axi_dma_0.recvchannel.wait()
+        np.testing.assert_array_equal(OUTPUT.unpack(np.array(target)), toy(frames(3)))
+        assert overlay.accelerator_0.register_map.FRAMES_DONE[31:0] == 3
+
+
+@pytest.mark.parametrize("which", ["input", "output"])
+def test_a_dma_that_was_never_started_does_not_hang(which: str, opened) -> None:
+    with plain(opened) as (overlay, _):
+        source, target = started(overlay)
+        dma = overlay.axi_dma_0
+        channel, buffer = (
+            (dma.recvchannel, target) if which == "input" else (dma.sendchannel, source)
+        )
+        channel.transfer(buffer)
+        with pytest.raises(MachineError, match=f"the {which} DMA was never started"):
+            channel.wait()
+
+
+def test_lengths_that_differ_are_named(opened) -> None:
+    with plain(opened) as (overlay, _):
+        source, target = started(overlay)
+        overlay.accelerator_0.write(0x18, 4)
+        overlay.axi_dma_0.recvchannel.transfer(target)
+        with pytest.raises(MachineError, match="the lengths of a transfer differ"):
+            overlay.axi_dma_0.sendchannel.transfer(source)
+
+
+def test_a_stray_address_is_named(opened) -> None:
+    with plain(opened) as (overlay, _):
+        source, target = started(overlay)
+        address = target.physical_address
+        target.freebuffer()
+        target.device_address = address
+        overlay.axi_dma_0.recvchannel.transfer(target)
+        with pytest.raises(MachineError, match="stray address"):
+            overlay.axi_dma_0.sendchannel.transfer(source)
+
+
+def test_a_missing_flush_is_named(opened) -> None:
+    with plain(opened) as (overlay, _):
+        source, target = started(overlay)
+        overlay.axi_dma_0.recvchannel.transfer(target)
+        mmio = overlay.axi_dma_0.mmio
+        mmio.write(0x18, source.physical_address & 0xFFFFFFFF)
+        with pytest.raises(MachineError, match="missing flush"):
+            mmio.write(0x28, source.nbytes)
+
+
+READS = {
+    "index": lambda b: b[0],
+    "slice": lambda b: b[:3],
+    "sum": lambda b: np.sum(b),
+    "compare": lambda b: b == 0,
+    "copy": lambda b: b.copy(),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_missing_invalidate_is_named(read: str, opened) -> None:
+    with plain(opened) as (overlay, _):
+        source, target = started(overlay)
+        mmio = overlay.axi_dma_0.mmio
+        overlay.axi_dma_0.recvchannel.transfer(target)
+        overlay.axi_dma_0.sendchannel.transfer(source)
+        while not mmio.read(0x34) & 2:
+            pass
+        with pytest.raises(MachineError, match="missing invalidate"):
+            READS[read](target)
+        target.invalidate()
+        READS[read](target)
+
+
+def test_power_rails_are_those_of_the_board(opened) -> None:
+    with opened():
+        rails = pynq.get_rails()
+        assert set(rails) == set(BOARDS[HERE].rails)
+
+
+def test_errors_are_one_message(opened) -> None:
+    with pytest.raises(NarrowgaugeError) as raised, opened(faults=Faults(dead=True)):
+        pass
+    assert "to do:" in str(raised.value)
+
+
+# --- measurement ---
+
+
+def test_a_measurement_of_a_virtual_board_shows_no_speed(opened, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    for _ in range(2):
+        with opened() as accelerator:
+            append(log, measure(accelerator, batches=(1, 70), power_s=0.1))
+    record, again = read_log(log)
+    assert record["source"] == again["source"] == "rtl-simulation"
+    assert record["golden_vectors"] == 50
+    assert record["accuracy"] < 1  # the labels know nothing of the scores' offsets
+    cycles = record["cycles"]
+    assert (cycles["latency"], cycles["interval"], cycles["frames"]) == (LATENCY, INTERVAL, 50)
+    assert record["clock"]["asked_mhz"] == 100.0
+    assert record["versions"]["pynq"] == pynq.__version__
+    for entry in record["throughput"]:
+        assert len(entry["end_to_end_s"]) == len(entry["dma_s"]) == 30
+    assert (record["power"] == "not measured") == (not BOARDS[HERE].rails)
+    words = describe(record)
+    assert f"latency {LATENCY}, interval {INTERVAL}" in words
+    assert "(rtl-simulation)" in words
+    assert "speed, power  not measured: rtl-simulation is no board" in words
+    assert "frames/s" not in words
+    assert " W" not in words
+
+
+def test_a_measurement_ends_at_a_wrong_golden_vector(opened) -> None:
+    with opened() as accelerator:
+        wrong = accelerator.bundle.vectors().outputs.copy()
+        wrong[40, 2] += 1
+        files = {**accelerator.bundle.files, OUTPUTS: npy(wrong)}
+        accelerator.bundle = replace(accelerator.bundle, files=files)
+        with pytest.raises(GateError, match="frame 40, output 2"):
+            measure(accelerator)
+
+
+def test_too_few_repeats_are_refused(opened) -> None:
+    with opened() as accelerator, pytest.raises(UserError, match="too little to measure"):
+        measure(accelerator, repeats=29)
+
+
+def test_power_of_a_board_with_rails_is_sampled_idle_and_loaded(opened) -> None:
+    with opened("zcu104") as accelerator:
+        power = measure(accelerator, batches=(8,), power_s=0.2)["power"]
+    assert power["rails"] == sorted(BOARDS["zcu104"].rails)
+    assert np.median(power["loaded_w"]) > np.median(power["idle_w"][1:])
