@@ -67,6 +67,7 @@ struct Job {
     uint64_t* output;
     uint64_t* output_cycles;   // the cycle of each output beat, or null
     uint32_t** recorded;       // per stream: where its beats go, or null
+    uint64_t** recorded_cycles;  // per stream: where the cycles of those beats go, or null
     uint64_t* recorded_beats;  // per stream: beats that passed so far
     uint64_t* capacities;      // per stream: beats that `recorded` holds
     uint64_t n_input, n_output;
@@ -214,9 +215,12 @@ int32_t sim_advance(Simulation* s, Job* job, uint64_t budget) {
         const bool valid = root->accelerator__DOT__##name##_tvalid & 1;                     \
         const bool ready = root->accelerator__DOT__##name##_tready & 1;                     \
         if (valid && ready && job->recorded[index]                                          \
-            && job->recorded_beats[index] < job->capacities[index])                         \
+            && job->recorded_beats[index] < job->capacities[index]) {                       \
             copy_words(job->recorded[index]                                                 \
                            + job->recorded_beats[index] * words_of(data), data);            \
+            if (job->recorded_cycles[index])                                                \
+                job->recorded_cycles[index][job->recorded_beats[index]] = job->cycle;       \
+        }                                                                                   \
         job->recorded_beats[index] += valid && ready;                                       \
         if (job->check_protocol) {                                                          \
             uint32_t words[MAX_WORDS];                                                      \
