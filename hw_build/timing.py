@@ -34,7 +34,7 @@ def predict(blocks: tuple[Block, ...]) -> Cycles:
     """Interval and latency, in cycles.
 
     Raises:
-        Deadlock: the blocks wait for each other, which is said by name.
+        DeadlockError: the blocks wait for each other, which is said by name.
     """
     busiest = max(block.cycles for block in blocks)
     n_frames = min(max(CYCLES // busiest, FRAMES[0]), FRAMES[1])

@@ -13,7 +13,7 @@ VALID, READY, WANTED = 1, 2, 4
 """Bits of a stream's state: `WANTED` if its receiver stands still for want of it."""
 
 
-class Deadlock(GateError):
+class DeadlockError(GateError):
     """No beat will ever move again. `streams` are those of the circle, in its order."""
 
     def __init__(self, what: str, streams: tuple[str, ...], **parts: str) -> None:
@@ -39,13 +39,13 @@ class _Wait:
 HOST = "the host"
 
 
-def deadlock(blocks: tuple[Block, ...], states: Mapping[str, int], cycle: int) -> Deadlock:
+def deadlock(blocks: tuple[Block, ...], states: Mapping[str, int], cycle: int) -> DeadlockError:
     """The error for a model in which nothing can move, from the states of its streams."""
     waits = _waits(blocks, states)
     circle = _circle(waits)
     streams = tuple(wait.stream for wait in circle)
     full = [wait.stream for wait in circle if wait.full]
-    return Deadlock(
+    return DeadlockError(
         "deadlock: blocks wait for each other",
         streams,
         where=f"cycle {cycle}; streams {', '.join(streams)}",
@@ -74,27 +74,21 @@ def _waits(blocks: tuple[Block, ...], states: Mapping[str, int]) -> dict[str, li
 
 
 def _circle(waits: dict[str, list[_Wait]]) -> list[_Wait]:
-    """A closed chain of waits; if there is none, one that ends at the host."""
-    done: set[str] = set()
-    for start in waits:
-        path: list[_Wait] = []
-        places: dict[str, int] = {}
-
-        def follow(block: str) -> list[_Wait]:
-            if block in places:
-                return path[places[block] :]
-            if block in done or block not in waits:
-                return []
-            places[block] = len(path)
-            for wait in waits[block]:
-                path.append(wait)
-                if found := follow(wait.other):
-                    return found
-                path.pop()
-            del places[block]
-            done.add(block)
-            return []
-
-        if found := follow(start):
-            return found
-    return [wait for found in waits.values() for wait in found if wait.other == HOST][:1]
+    """A closed chain of waits; if there is none, a wait for the host."""
+    left = {block: found for block, found in waits.items() if found}
+    while left:
+        # who waits only for somebody that waits for nobody is in no circle
+        kept = {
+            block: [wait for wait in found if wait.other in left] for block, found in left.items()
+        }
+        kept = {block: found for block, found in kept.items() if found}
+        unchanged, left = len(kept) == len(left), kept
+        if unchanged:
+            break
+    if not left:
+        return [wait for found in waits.values() for wait in found if wait.other == HOST][:1]
+    chain = [next(iter(left.values()))[0]]
+    while all(wait.waiter != chain[-1].other for wait in chain):
+        chain.append(left[chain[-1].other][0])
+    first = next(i for i, wait in enumerate(chain) if wait.waiter == chain[-1].other)
+    return chain[first:]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 from ..blocks import Block, Stream, inner_streams, ports
 from ..simulator import Stalls
 from .deadlock import deadlock
@@ -63,7 +62,7 @@ def follow_frames(
         library: another build of the model.
 
     Raises:
-        Deadlock: nothing moves any more; it names the blocks that wait for each other.
+        DeadlockError: nothing moves any more; it names the blocks that wait for each other.
     """
     library = library or load_library()
     numbers = {stream.name: i for i, stream in enumerate(_streams(blocks))}
