@@ -17,7 +17,7 @@ from .gates import (
     require_variation,
 )
 from .golden import execute
-from .graph import ArgMax, Graph, Input, MatVec, Threshold
+from .graph import ArgMax, Graph, Input, Threshold
 from .graph_file import Imported
 from .oracle import Oracle
 from .vectors import Vectors
@@ -64,15 +64,17 @@ def check_software(imported: Imported, model: Path, vectors: Vectors) -> Checked
     gates: list[GateResult] = []
     integers = imported.quantiser(vectors.inputs)
     order = compared_layers(graph)
-    last = [layer.name for layer in graph if isinstance(layer, MatVec)][-1]
-    layers = execute(graph, integers, keep=[*order, last, scores_layer(graph), graph.output.name])
+    scores = scores_layer(graph)
+    accumulators = [graph[scores].source] if isinstance(graph[scores], Threshold) else []
+    layers = execute(graph, integers, keep=[*order, *accumulators, scores, graph.output.name])
+    shapes = {name: info.shape for name, info in graph.infer().items()}
 
     oracle = Oracle(model)
     meanings = {name: graph.meanings[name] for name in (graph.input.name, *order)}
     own_shape = vectors.inputs.reshape(len(vectors.inputs), *imported.input_shape)
     reals = oracle.run(own_shape, [meaning.tensor for meaning in meanings.values()])
     decoded = {
-        name: decode(_as_batch(reals[meaning.tensor], len(integers)), meaning, name)
+        name: decode(meaning.arrange(reals[meaning.tensor], shapes[name]), meaning, name)
         for name, meaning in meanings.items()
     }
     golden = {graph.input.name: integers, **layers}
@@ -82,7 +84,12 @@ def check_software(imported: Imported, model: Path, vectors: Vectors) -> Checked
 
     if vectors.torch_inputs is not None:
         gates.append(
-            compare("PyTorch = input quantiser", graph.input.name, vectors.torch_inputs, integers)
+            compare(
+                "PyTorch = input quantiser",
+                graph.input.name,
+                _arranged(vectors.torch_inputs, graph, graph.input.name, shapes),
+                integers,
+            )
         )
     known = {
         name: vectors.activations[meaning.tensor]
@@ -91,29 +98,28 @@ def check_software(imported: Imported, model: Path, vectors: Vectors) -> Checked
     }
     if known:
         n = min(len(array) for array in known.values())
-        known = {name: array[:n] for name, array in known.items()}
+        known = {name: _arranged(array[:n], graph, name, shapes) for name, array in known.items()}
         first = {name: golden[name][:n] for name in known}
         gates.append(
             compare_layers("PyTorch = golden model, activations", known, first, list(known))
         )
-    scores = layers[scores_layer(graph)]
     if vectors.torch_integers is not None:
         gates.append(
             compare(
                 "PyTorch = golden model, scores",
-                scores_layer(graph),
-                vectors.torch_integers,
                 scores,
+                _arranged(vectors.torch_integers, graph, scores, shapes),
+                layers[scores],
             )
         )
     variation = _require_life(graph, layers, order)
     return Checked(
         integers=integers,
         layers=layers,
-        oracle_scores=decoded[scores_layer(graph)],
+        oracle_scores=decoded[scores],
         gates=tuple(gates),
         constant_channels=variation,
-        ties=argmax_ties(scores) if scores.shape[1] > 1 else None,
+        ties=argmax_ties(layers[scores]) if layers[scores].shape[-1] > 1 else None,
     )
 
 
@@ -135,17 +141,24 @@ def _require_life(graph: Graph, layers: dict[str, np.ndarray], order: list[str])
 
 
 def outputs_of(graph: Graph, scores: np.ndarray) -> np.ndarray:
-    """Score integers as the network's output: classes (N,), or reals (N, C) by their meaning."""
+    """Score integers as the network's output: classes (N,), or reals (N, C) by their meaning.
+
+    Of an image (N, H, W, C) both have rows and columns after the frames.
+    """
     if isinstance(graph.output, ArgMax):
-        return scores.argmax(axis=1)
+        return scores.argmax(axis=-1)
     return graph.meanings[graph.output.name].to_real(scores)
 
 
 def classes_of(graph: Graph, scores: np.ndarray) -> np.ndarray:
     """The class of each frame: the lowest index among the greatest real scores."""
-    return graph.meanings[scores_layer(graph)].to_real(scores).argmax(axis=1)
+    return graph.meanings[scores_layer(graph)].to_real(scores).argmax(axis=-1)
 
 
-def _as_batch(array: np.ndarray, n: int) -> np.ndarray:
-    """(N, ...) reals as (N, C), channels last in row-major order."""
-    return array.reshape(n, -1)
+def _arranged(
+    array: np.ndarray, graph: Graph, name: str, shapes: dict[str, tuple[int, ...]]
+) -> np.ndarray:
+    """PyTorch's integers of a layer, laid out as the QONNX tensor is, as the layer has them."""
+    if array.ndim < 2 or np.prod(array.shape[1:]) != np.prod(shapes[name]):
+        return array  # the gate says what is wrong with it
+    return graph.meanings[name].arrange(array, shapes[name])

@@ -120,15 +120,16 @@ def compare_layers(
 def argmax_ties(scores: np.ndarray) -> int:
     """The number of frames whose greatest score occurs more than once; `scores` is (N, classes).
 
+    Of an image (N, H, W, classes) the number of pixels is counted.
     The class of such a frame is the lowest index among equals: a convention, not a decision.
     """
-    ties = (scores == scores.max(axis=1, keepdims=True)).sum(axis=1) > 1
+    ties = (scores == scores.max(axis=-1, keepdims=True)).sum(axis=-1) > 1
     return int(np.count_nonzero(ties))
 
 
 def constant_channels(layer: np.ndarray) -> int:
-    """The number of channels (all axes but the first) that have one value in all frames."""
-    return int((layer == layer[:1]).all(axis=0).sum())
+    """The number of channels (the last axis) of which no pixel varies from frame to frame."""
+    return int((layer == layer[:1]).reshape(-1, layer.shape[-1]).all(axis=0).sum())
 
 
 def require_variation(layers: Mapping[str, np.ndarray]) -> dict[str, int]:
@@ -150,11 +151,11 @@ def require_variation(layers: Mapping[str, np.ndarray]) -> dict[str, int]:
                 expected="at least 2, different ones",
             )
         counts[name] = constant_channels(layer)
-        if counts[name] == layer[0].size:
+        if counts[name] == layer.shape[-1]:
             raise UserError(
                 "dead network: a layer has the same values for every input",
                 where=f"layer {name!r}",
-                found=f"all {layer[0].size} channels constant over {len(layer)} inputs",
+                found=f"all {layer.shape[-1]} channels constant over {len(layer)} inputs",
                 fix="train longer or with another seed; weights that all round to zero do this",
             )
     return counts

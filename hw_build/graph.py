@@ -65,12 +65,21 @@ class Meaning:
     """What a layer's integers stand for: real = scale * integer + offset, per channel.
 
     `tensor` names the QONNX tensor that carries those real numbers. `scale` and `offset` are
-    float64 arrays of shape () or (C,).
+    float64 arrays of shape () or (C,). The tensor's values of a frame, in row-major order, are
+    the layer's; where it is `channels_first`, channel by channel instead of pixel by pixel.
     """
 
     tensor: str
     scale: np.ndarray
     offset: np.ndarray
+    channels_first: bool = False
+
+    def arrange(self, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """An array laid out as the tensor, (N, ...), as (N, *shape), `shape` being the layer's."""
+        n = len(array)
+        if not self.channels_first:
+            return array.reshape(n, *shape)
+        return np.moveaxis(array.reshape(n, shape[-1], *shape[:-1]), 1, -1)
 
     def to_real(self, integers: np.ndarray) -> np.ndarray:
         """scale * integers + offset, float64."""

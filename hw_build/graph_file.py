@@ -16,7 +16,7 @@ from hw_build.graph import Graph, Meaning
 from hw_build.input_quantiser import InputQuantiser
 from hw_build.layer_file import layer_from_json, layer_to_json
 
-SCHEMA = 2
+SCHEMA = 3
 """Raised by one whenever an older reader would misread the files."""
 
 GRAPH_FILE, WEIGHTS_FILE = "graph.json", "weights.npz"
@@ -59,6 +59,7 @@ def save(imported: Imported, folder: Path) -> None:
                 "tensor": meaning.tensor,
                 "scale": _real_to_json(meaning.scale, f"{name}.scale", arrays),
                 "offset": _real_to_json(meaning.offset, f"{name}.offset", arrays),
+                "channels_first": meaning.channels_first,
             }
             for name, meaning in graph.meanings.items()
         },
@@ -83,6 +84,7 @@ def load(folder: Path) -> Imported:
                 fields["tensor"],
                 _real_from_json(fields["scale"], arrays),
                 _real_from_json(fields["offset"], arrays),
+                bool(fields["channels_first"]),
             )
             for name, fields in document["meanings"].items()
         }

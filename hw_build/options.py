@@ -8,7 +8,9 @@ from typing import Any
 
 from .boards import Board, board_named
 
-STAGE_NAMES = ("graph", "golden", "folding", "rtl", "simulation", "synthesis", "report")
+STAGE_NAMES = (
+    *("graph", "golden", "folding", "rtl", "simulation", "synthesis", "bundle", "board", "report"),
+)
 """The stages in order, as --until takes them."""
 
 DEFAULT_TARGET_FPS = 100_000.0

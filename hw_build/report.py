@@ -99,7 +99,7 @@ def build_record(
             "n_own": golden["n_own"],
             "n_vectors": golden["n_vectors"],
         },
-        "gates": golden["gates"] + simulation["gates"],
+        "gates": golden["gates"] + simulation["gates"] + (results.board or {"gates": []})["gates"],
         "argmax_ties": golden["argmax_ties"],
         "float32_differs": golden["float32_differs"],
         "clock_mhz": config["clock_mhz"],

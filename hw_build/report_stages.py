@@ -14,7 +14,8 @@ from deploy.sealed import read_manifest
 
 TRAINING, GOLDEN, FOLDING = "01_train", "04_golden", "05_folding"
 SIMULATION, SYNTHESIS, FINN = "07_simulation", "08_synthesis", "09_finn"
-"""The stages that a report reads; the last two and training may be absent."""
+BUNDLE, BOARD = "10_bundle", "11_board"
+"""The stages that a report reads; the last four and training may be absent."""
 
 Json = dict[str, Any]
 
@@ -32,6 +33,7 @@ class StageResults:
     simulation: Json
     synthesis: Json | None
     finn: Json | None
+    board: Json | None
     training: Json | None
     made: tuple[Json, ...]
     notes: tuple[str, ...]
@@ -56,6 +58,7 @@ def read_stages(run: Path, config: Mapping[str, Any]) -> StageResults:
     for name, file, fix in (
         (SYNTHESIS, "synthesis.json", made_by),
         (FINN, "finn.json", f"python -m hw_build.flow finn {shlex.quote(str(run))}"),
+        (BOARD, "board.json", made_by),
     ):
         optional[name] = None
         if (run / name).exists():
@@ -83,6 +86,7 @@ def read_stages(run: Path, config: Mapping[str, Any]) -> StageResults:
         simulation=_read(run / SIMULATION / "simulation.json"),
         synthesis=optional[SYNTHESIS],
         finn=optional[FINN],
+        board=optional[BOARD],
         training=training,
         made=_manifests(run, left_out),
         notes=tuple(notes),

@@ -14,25 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from deploy.scalar_formulas import FORMULAS, levels
 from hw_build.graph import BIPOLAR, IntType
 
 Array = np.ndarray
-Rounding = Callable[[Array], Array]
-
-ROUNDINGS: dict[str, Rounding] = {
-    "ROUND": np.rint,
-    "HALF_EVEN": np.rint,
-    "CEIL": np.ceil,
-    "FLOOR": np.floor,
-    "UP": lambda x: np.sign(x) * np.ceil(np.abs(x)),
-    "DOWN": np.trunc,
-    "ROUND_TO_ZERO": np.trunc,
-    "HALF_UP": lambda x: np.sign(x) * np.floor(np.abs(x) + 0.5),
-    "HALF_DOWN": lambda x: np.sign(x) * np.ceil(np.abs(x) - 0.5),
-    # Not a mode of QONNX: its Quant of one signed bit takes the sign, with 0 to +1.
-    "SIGN": lambda x: np.where(x >= 0, 1.0, -1.0),
-}
-"""QONNX's rounding modes, by the formulas of its own executor."""
 
 UNBOUNDED = float(np.finfo(np.float64).max)
 """A bound of a clip that bounds nothing; finite, so that JSON has a number for it."""
@@ -63,16 +48,11 @@ class Step:
 
     @property
     def is_quantiser(self) -> bool:
-        return self.op in ("quant", "bipolar")
+        return self.op in ("quant", "bipolar", "trunc")
 
     def levels(self, x: Array) -> Array:
         """The integers of a quantiser step, as float64; its real output is their meaning."""
-        if self.op == "bipolar":
-            return np.where(x >= 0, 1.0, -1.0)
-        p = self.parameters
-        y = x / p["scale"] + p["zero_point"]
-        # Clipping to integers before rounding and after it is the same; QONNX does it before.
-        return ROUNDINGS[p["rounding"]](np.clip(y, p["low"], p["high"]))
+        return levels(self.op, self.parameters, x)
 
     @property
     def low(self) -> int:
@@ -163,31 +143,27 @@ def _leaky_direction(p: Mapping[str, Any]) -> Array | None:
     return np.float64(1) if (p["slope"] >= 0).all() else None
 
 
-def _clip(x: Array, p: Mapping[str, Any]) -> Array:
-    return np.minimum(np.maximum(x, p["low"]), p["high"])
-
-
-def _quantise(x: Array, p: Mapping[str, Any]) -> Array:
-    return (Step("quant", p).levels(x) - p["zero_point"]) * p["scale"]
-
-
-OPERATIONS: dict[str, Operation] = {
+_DIRECTIONS: dict[str, Callable[[Mapping[str, Any]], Array | None]] = {
     # A dot product of integers as real numbers: the first step after every MatVec. `slack`
     # bounds how far the graph's own float64 evaluation may be from it (0 where it is exact).
-    "affine": Operation(
-        lambda x, p: (x + p["shift"]) * p["scale"] + p["offset"], _by_sign_of("scale")
-    ),
-    "mul": Operation(lambda x, p: x * p["by"], _by_sign_of("by")),
-    "div": Operation(lambda x, p: x / p["by"], _by_sign_of("by")),
-    "add": Operation(lambda x, p: x + p["to"], _rising),
-    "sub": Operation(lambda x, p: x - p["less"], _rising),
-    "sub_from": Operation(lambda x, p: p["whole"] - x, lambda p: np.float64(-1)),
-    "clip": Operation(_clip, _rising),
-    "leaky": Operation(lambda x, p: np.where(x < 0, p["slope"] * x, x), _leaky_direction),
-    "sigmoid": Operation(lambda x, p: 1.0 / (1.0 + np.exp(-x)), _rising),
-    "tanh": Operation(lambda x, p: np.tanh(x), _rising),
-    "abs": Operation(lambda x, p: np.abs(x), lambda p: None),
-    "quant": Operation(_quantise, _rising),
-    "bipolar": Operation(lambda x, p: np.where(x >= 0, 1.0, -1.0) * p["scale"], _rising),
+    "affine": _by_sign_of("scale"),
+    "mul": _by_sign_of("by"),
+    "div": _by_sign_of("by"),
+    "add": _rising,
+    "sub": _rising,
+    "sub_from": lambda p: np.float64(-1),
+    "clip": _rising,
+    "leaky": _leaky_direction,
+    "sigmoid": _rising,
+    "tanh": _rising,
+    "abs": lambda p: None,
+    "quant": _rising,
+    # Integers of `scale_before`, rounded on the grid of `divisor` of them.
+    "trunc": _rising,
+    "bipolar": _rising,
+}
+
+OPERATIONS: dict[str, Operation] = {
+    op: Operation(FORMULAS[op], direction) for op, direction in _DIRECTIONS.items()
 }
 """The kinds of steps. Quantisers have positive scales; the importer refuses others."""

@@ -38,6 +38,9 @@ class _Job(ctypes.Structure):
         ("output_wanted", ctypes.c_uint32),
         ("started", ctypes.c_uint32),
         ("fault_stream", ctypes.c_int32),
+        ("input_stalls", ctypes.c_uint64),
+        ("output_stalls", ctypes.c_uint64),
+        ("first_taken_cycle", ctypes.c_uint64),
     ]
 
 
@@ -82,6 +85,17 @@ class SimulationResult:
             return float(self.latency)
         span = int(self.frame_ends[-1]) - int(self.frame_ends[half - 1 if half else 0])
         return span / max(1, len(self.frame_ends) - max(half, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class BeatsResult:
+    """Output beats (uint64), the cycle of each frame's last one, counted from the cycle that took
+    the first input beat, and the cycles in which a valid beat waited for ready at each end."""
+
+    beats: np.ndarray
+    frame_ends: np.ndarray
+    input_stalls: int
+    output_stalls: int
 
 
 class Simulator:
@@ -242,6 +256,41 @@ class Simulator:
         """Beats to integers in the shape of the layer whose they are: (frames, *shape)."""
         shape = self._shapes.get(stream.layer, (-1,))
         return stream.unpack(beats, beat_bits, n_frames).reshape(n_frames, *shape)
+
+    def run_beats(self, beats: np.ndarray, frames: int) -> BeatsResult:
+        """Streams the host's beats as they are, as one transfer of `frames` frames.
+
+        Args:
+            beats: uint64, the beats of all frames back to back.
+
+        Raises:
+            GateError: the pipeline is stuck or tlast is wrong, as `run`.
+        """
+        _, sink = self._ports
+        output = np.zeros(frames * sink.beats, np.uint64)
+        cycles = np.zeros(len(output), np.uint64)
+        recorded, counted, capacities = (np.zeros(len(self._streams), np.uint64) for _ in range(3))
+        job = _Job(
+            input=beats.ctypes.data,
+            output=output.ctypes.data,
+            output_cycles=cycles.ctypes.data,
+            recorded=recorded.ctypes.data,
+            recorded_beats=counted.ctypes.data,
+            capacities=capacities.ctypes.data,
+            n_input=len(beats),
+            n_output=len(output),
+            patience=10_000 + 20 * sum(block.cycles for block in self._blocks),
+            random_state=1,
+            frames=frames,
+            fault_stream=-1,
+        )
+        status = 1
+        while status == 1:
+            status = self._library.sim_advance(self._handle, job, _CYCLES_PER_CALL)
+        if status != 0:
+            self._raise(status, job, sink)
+        ends = cycles[sink.beats - 1 :: sink.beats].astype(np.int64) - job.first_taken_cycle
+        return BeatsResult(output, ends, int(job.input_stalls), int(job.output_stalls))
 
     def _raise(self, status: int, job: _Job, sink: Stream) -> None:
         states = []

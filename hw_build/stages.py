@@ -21,6 +21,8 @@ import numpy as np
 from deploy.run_directory import RunDirectory, sha256_of
 
 from . import graph_file
+from .board_gate import check_board, pynq_version
+from .bundle import write_bundle
 from .emit import emit
 from .estimate import block_resources
 from .executors import check_software, classes_of, outputs_of, scores_layer
@@ -42,6 +44,7 @@ from .synthesis import synthesise, with_transfer_end
 from .timing import predict
 from .vectors import N_GATE_INPUTS, Vectors, exported_vectors, given_vectors, integers_of
 from .verilator import build_model, tool_versions
+from .virtual_executor import open_rtl
 
 N_FINN_INPUTS = 100
 """FINN executes slowly; the gates of our own executors run on all vectors."""
@@ -104,7 +107,8 @@ class Flow:
 
 
 GRAPH, GOLDEN, FOLDING, RTL = "03_graph", "04_golden", "05_folding", "06_rtl"
-SIMULATION, SYNTHESIS, FINN, REPORT = "07_simulation", "08_synthesis", "09_finn", "10_report"
+SIMULATION, SYNTHESIS, FINN = "07_simulation", "08_synthesis", "09_finn"
+BUNDLE, BOARD, REPORT = "10_bundle", "11_board", "12_report"
 
 
 def make_graph(flow: Flow) -> None:
@@ -314,11 +318,68 @@ def synthesise_blocks(flow: Flow) -> None:
     )
 
 
+def make_bundle(flow: Flow) -> None:
+    """bundle.zip: what a board needs, golden vectors and the driver included."""
+    options = flow.options
+    hardware = next(flow.run.path.glob("[0-9][0-9]_bitstream"), None)
+
+    def body(folder: Path) -> None:
+        imported = flow.imported
+        with np.load(flow.folder(GOLDEN) / "golden.npz") as file:
+            inputs = file["inputs"]
+            labels = file["labels"] if "labels" in file.files else None
+        class_names = _read_json(flow.folder(GOLDEN) / "gates.json")["class_names"]
+        manifest = write_bundle(
+            folder / "bundle.zip",
+            imported=imported,
+            blocks=flow.blocks(imported),
+            board=options.board,
+            clock_mhz=options.clock_mhz,
+            rtl=flow.folder(RTL),
+            inputs=inputs,
+            labels=labels,
+            class_names=None if class_names is None else tuple(class_names),
+            simulated=_read_json(flow.folder(SIMULATION) / "simulation.json"),
+            hashes={"model": sha256_of(options.model), "graph": sha256_of(flow.folder(GRAPH))},
+            versions={"hw_build": source_digest(), **tool_versions()},
+            hardware=hardware,
+        )
+        _write_json(folder / "accelerator.json", manifest.to_json())
+
+    inputs = {name: flow.folder(name) for name in (GRAPH, GOLDEN, FOLDING, RTL, SIMULATION)}
+    flow.stage(
+        BUNDLE,
+        body,
+        config={"board": options.board.name, "clock_mhz": options.clock_mhz},
+        inputs={**inputs, **({"hardware": hardware} if hardware else {})},
+        tools=tool_versions(),
+    )
+    flow.run.publish(Path(BUNDLE) / "bundle.zip")
+
+
+def check_on_virtual_board(flow: Flow) -> None:
+    """Golden vectors through driver, virtual board and RTL = what the network computes."""
+    options = flow.options
+
+    def body(folder: Path) -> None:
+        with open_rtl(flow.run.path) as executor:
+            result = check_board(flow.folder(BUNDLE) / "bundle.zip", options.board.name, executor)
+        _write_json(folder / "board.json", result)
+
+    flow.stage(
+        BOARD,
+        body,
+        config={"board": options.board.name},
+        inputs={"bundle": flow.folder(BUNDLE) / "bundle.zip", "rtl": flow.folder(RTL)},
+        tools={**tool_versions(), "pynq": pynq_version()},
+    )
+
+
 def report(flow: Flow) -> None:
     """report.html and report.json, at the top of the run directory."""
     inputs = {
         name: flow.folder(name)
-        for name in ("01_train", GRAPH, GOLDEN, FOLDING, RTL, SIMULATION, SYNTHESIS, FINN)
+        for name in ("01_train", GRAPH, GOLDEN, FOLDING, RTL, SIMULATION, SYNTHESIS, FINN, BOARD)
         if flow.folder(name).exists()
     }
     config = flow.options.to_json()
@@ -369,7 +430,10 @@ def check_with_finn(run: RunDirectory) -> None:
 STAGES: dict[str, Callable[[Flow], None]] = dict(
     zip(
         STAGE_NAMES,
-        (make_graph, check_golden, choose, write_rtl, simulate, synthesise_blocks, report),
+        (
+            *(make_graph, check_golden, choose, write_rtl, simulate, synthesise_blocks),
+            *(make_bundle, check_on_virtual_board, report),
+        ),
         strict=True,
     )
 )
@@ -386,6 +450,10 @@ def source_digest() -> str:
     for path in files:
         whole.update(f"{path.relative_to(root.parent)} {sha256_of(path)}\n".encode())
     return whole.hexdigest()[:12]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from deploy.errors import UserError
-from training import config, quantisers
+from training import config, network_config, quantisers
 from training.config import load_config
+from training.config_table import ConfigTable, tables_in
 
 CONFIGS = Path(__file__).parents[1] / "training" / "configs"
 VALID = """
@@ -32,36 +34,51 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+FULLY_CONNECTED = {"digits": 64, "tfc": 64, "sfc": 256, "lfc": 1024}
+PRECISIONS = {
+    "w1a1": ("binary", "binary", "binary"),
+    "w1a2": ("int2", "binary", "int2"),
+    "w2a2": ("int2", "int2", "int2"),
+    "w4a4": ("int4", "int4", "int4"),
+    "float": ("float", "float", "float"),
+}
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
 def test_shipped_config_is_what_its_name_says(path: Path) -> None:
     loaded = load_config(path)
-    network, bits = path.stem.split("_")
-    n_neurons = {"digits": 64, "tfc": 64, "sfc": 256, "lfc": 1024}[network]
-    assert loaded.network.hidden == (n_neurons,) * 3
-    assert loaded.data.name == ("digits" if network == "digits" else "mnist")
-    expected = {
-        "w1a1": ("binary", "binary", "binary"),
-        "w1a2": ("int2", "binary", "int2"),
-        "w2a2": ("int2", "int2", "int2"),
-        "float": ("float", "float", "float"),
-    }[bits]
+    name, _, bits = path.stem.rpartition("_")
+    inputs, weights, activations = PRECISIONS[bits]
     found = loaded.network
-    kinds = (found.input_quantiser, found.weight_quantiser, found.activation_quantiser)
-    assert kinds == expected
+    assert (found.weight_quantiser, found.activation_quantiser) == (weights, activations)
+    if found.kind == "fully_connected":
+        assert found.input_quantiser == inputs
+        assert found.hidden == (FULLY_CONNECTED[name],) * 3
+    assert loaded.data.name == "digits" or "digits" not in name
 
 
-def test_all_combinations_are_shipped() -> None:
+def test_all_precisions_of_the_fully_connected_networks_are_shipped() -> None:
     names = {path.stem for path in CONFIGS.glob("*.toml")}
-    networks, bits = ("digits", "tfc", "sfc", "lfc"), ("w1a1", "w1a2", "w2a2", "float")
-    assert names == {f"{network}_{kind}" for network in networks for kind in bits}
+    kinds = ("w1a1", "w1a2", "w2a2", "float")
+    assert {f"{network}_{kind}" for network in FULLY_CONNECTED for kind in kinds} <= names
 
 
 def test_a_config_knows_exactly_the_quantisers_that_exist() -> None:
-    assert get_args(config.QuantiserName) == quantisers.NAMES
+    assert get_args(network_config.QuantiserName) == quantisers.NAMES
+
+
+def tables_of(table: type[ConfigTable]) -> Iterator[type[ConfigTable]]:
+    yield table
+    for field in table.model_fields.values():
+        for inner in tables_in((field.annotation, *field.metadata)):
+            yield from tables_of(inner)
 
 
 def test_every_key_is_explained() -> None:
-    for table in (config.DataConfig, config.NetworkConfig, config.TrainingConfig):
+    tables = set(tables_of(config.Config))
+    assert network_config.Fire in tables
+    for table in tables - {config.Config}:
+        assert table.__doc__
         for key, field in table.model_fields.items():
             assert field.description, key
 
@@ -84,6 +101,7 @@ def test_options_replace_what_the_file_says(tmp_path: Path) -> None:
         ('weight_quantiser = "binary"', 'weight_quantiser = "bin"', r"'bin'.*'binary'"),
         ("learning_rate = 0.01", "learning_rate = nan", r"training\.learning_rate.*nan"),
         ('name = "digits"', 'name = "cifar"', r"data\.name.*'cifar'.*'digits'"),
+        ("hidden = [8]", 'kind = "conv"', r"found: +'conv'.*'convolutional'"),
         ("[data]", "data = 3\n[dat]", r"(?s)my\.toml"),
         ("epochs = 3", "epochs = = 3", r"not valid TOML.*line 10"),
     ],
@@ -93,6 +111,23 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, message: str) ->
     with pytest.raises(UserError, match=f"(?s){message}") as error:
         load_config(path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("", r"network\.layers\n.*found: +\(\)"),
+        ("{ kernel = 3 }", r"network\.layers\.0\.type\n.*no key 'type'"),
+        ("{ type = 'conv' }", r"network\.layers\.0\.type\n.*'conv'.*'convolution'"),
+        ("{ type = 'dense', neuron = 3 }", r"network\.layers\.0\.neuron\n.*'neurons'\?"),
+        ("{ type = 'dense', neurons = 0 }", r"network\.layers\.0\.neurons\n.*Outputs"),
+        ("{ type = 'fire', squeeze = 1 }", r"missing.*\.0\.expand1\n.*kernel 1"),
+    ],
+)
+def test_a_mistake_in_a_layer_is_named(tmp_path: Path, layer: str, message: str) -> None:
+    network = f"kind = 'convolutional'\nlayers = [{layer}]"
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        load_config(write(tmp_path, VALID.replace("hidden = [8]", network)))
 
 
 def test_a_wrong_option_is_named(tmp_path: Path) -> None:

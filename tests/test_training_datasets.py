@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 from deploy.errors import MachineError, UserError
-from training import datasets
-from training.datasets import load_dataset, parse_idx
+from training import idx_files
+from training.datasets import load_dataset
 from training.download import fetch
+from training.idx_files import parse_idx
 
 DATA = Path(os.environ.get("NARROWGAUGE_DATA") or Path(__file__).parents[2] / "shared" / "data")
 BODY = bytes(range(256)) * 2000
@@ -100,10 +101,10 @@ def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     }
     packed = {part: idx_of(array) for part, array in arrays.items()}
     source = replace(
-        datasets.IDX_SOURCES["mnist"],
+        idx_files.IDX_SOURCES["mnist"],
         sha256={part: hashlib.sha256(data).hexdigest() for part, data in packed.items()},
     )
-    monkeypatch.setitem(datasets.IDX_SOURCES, "mnist", source)
+    monkeypatch.setitem(idx_files.IDX_SOURCES, "mnist", source)
     monkeypatch.delenv("NARROWGAUGE_DATA", raising=False)
     names = {
         "train_images": "train-images-idx3-ubyte.gz",
@@ -264,8 +265,8 @@ def test_mnist_is_downloaded_once(
     tmp_path: Path, server: Server, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.bodies = {f"/{name}": data for name, data in files.items()}
-    source = replace(datasets.IDX_SOURCES["mnist"], homes=(server.url,))
-    monkeypatch.setitem(datasets.IDX_SOURCES, "mnist", source)
+    source = replace(idx_files.IDX_SOURCES["mnist"], homes=(server.url,))
+    monkeypatch.setitem(idx_files.IDX_SOURCES, "mnist", source)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for _ in range(2):
         assert load_dataset("mnist", say=quiet).train_images.shape == (20, 784)
@@ -274,5 +275,5 @@ def test_mnist_is_downloaded_once(
 
 
 def test_public_homes_are_encrypted() -> None:
-    for source in datasets.IDX_SOURCES.values():
+    for source in idx_files.IDX_SOURCES.values():
         assert all(home.startswith("https://") and home.endswith("/") for home in source.homes)

@@ -11,23 +11,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from training.config import NetworkConfig
-from training.exact_evaluation import ExactNetwork, exact_linear, integers_of
-from training.networks import FullyConnected, build_network
+from training.exact_arithmetic import exact_linear
+from training.exact_evaluation import ExactNetwork, integers_of
+from training.fully_connected import FullyConnected
+from training.network_config import FullyConnectedConfig
+from training.networks import build_network
 
 KINDS = ("binary", "int2", "int4", "int8")
 
 
 def network_of(weights: str, activations: str, seed: int = 0) -> FullyConnected:
     """An untrained network whose statistics and parameters are drawn at random."""
-    config = NetworkConfig(
+    config = FullyConnectedConfig(
         hidden=(24, 16),
         input_quantiser=activations,
         weight_quantiser=weights,
         activation_quantiser=activations,
     )
     torch.manual_seed(seed)
-    network = build_network(config, 12, 5)
+    network = build_network(config, (12,), 5)
     for _ in range(20):
         network(torch.rand(64, 12))
     with torch.no_grad():

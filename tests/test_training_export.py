@@ -137,7 +137,7 @@ PUBLISHED = (export.MODEL, export.VECTORS)
 
 def test_a_network_that_is_dead_is_refused() -> None:
     torch.manual_seed(0)
-    network = build_network(config_of("w2a2").network, 64, 10)
+    network = build_network(config_of("w2a2").network, (8, 8, 1), 10)
     with torch.no_grad():
         network.hidden[0].linear.weight.fill_(0.1)  # rounds to 0
     with pytest.raises(UserError, match=r"(?s)outputs do not vary.*hidden\.0\.activation"):

@@ -104,8 +104,8 @@ def test_weights_stay_in_range_and_a_single_last_sample_is_left_out(tmp_path: Pa
     dataset = load_dataset("digits")
     torch.manual_seed(0)
     config = config_of(epochs=2)
-    network = build_network(config.network, 64, 10)
-    samples = loop.train_samples(dataset)
+    network = build_network(config.network, (8, 8, 1), 10)
+    samples = loop.train_samples(dataset, network)
     odd = loop.Samples(samples.images[:201], samples.labels[:201], samples.full_scale)
     loop.train(network, odd, config.training, tmp_path)
     assert network.hidden[0].linear.weight.abs().max() <= 1.0
@@ -121,8 +121,8 @@ def test_a_loss_that_runs_away_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_checkpoint_that_is_not_this_networks_is_refused(tmp_path: Path) -> None:
     torch.save({"network": {"x": torch.zeros(1)}}, tmp_path / loop.CHECKPOINT)
-    network = build_network(config_of().network, 64, 10)
-    samples = loop.train_samples(load_dataset("digits"))
+    network = build_network(config_of().network, (8, 8, 1), 10)
+    samples = loop.train_samples(load_dataset("digits"), network)
     with pytest.raises(UserError, match=r"(?s)checkpoint.*checkpoint\.pt.*delete the file"):
         loop.train(network, samples, config_of().training, tmp_path)
 
@@ -139,8 +139,8 @@ def test_no_code_of_a_checkpoint_is_executed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"network": Planted()}, tmp_path / loop.CHECKPOINT)
-    network = build_network(config_of().network, 64, 10)
-    samples = loop.train_samples(load_dataset("digits"))
+    network = build_network(config_of().network, (8, 8, 1), 10)
+    samples = loop.train_samples(load_dataset("digits"), network)
     with pytest.raises(UserError, match="checkpoint"):
         loop.train(network, samples, config_of().training, tmp_path)
     assert not (tmp_path / "planted").exists()

@@ -7,8 +7,8 @@ import pytest
 import torch
 from brevitas.nn import QuantIdentity, QuantLinear
 
-from training.networks import ScalarAffine, ScalarNorm
 from training.quantisers import LEVEL_BITS, activation_quantiser, weight_quantiser
+from training.score_norm import ScalarAffine, ScalarNorm
 
 X = np.unique(
     np.concatenate([np.linspace(-2, 2, 257), np.arange(-254, 255) / 254, [-0.0, 1e-30, -1e-30]])

@@ -53,18 +53,18 @@ def _export_into(folder: Path, trained: Path, data_dir: Path | None) -> None:
     import torch
     from safetensors.torch import load_file
 
-    from training.datasets import load_dataset
+    from training.datasets import load_data
     from training.networks import build_network
     from training.qonnx_export import to_qonnx
     from training.vectors import make_vectors
 
     config = parse_config(json.loads((trained / CONFIG).read_text()), where=str(trained / CONFIG))
     torch.set_num_threads(config.training.threads)
-    dataset = load_dataset(config.data.name, data_dir)
-    network = build_network(config.network, dataset.n_features, len(dataset.class_names))
+    dataset = load_data(config.data, data_dir)
+    network = build_network(config.network, dataset.shape, len(dataset.class_names))
     network.load_state_dict(load_file(trained / WEIGHTS))
     vectors = make_vectors(network, dataset)
-    model = to_qonnx(network, dataset.n_features)
+    model = to_qonnx(network)
     write_atomically(folder / MODEL, model.SerializeToString(deterministic=True))
     np.savez_compressed(folder / VECTORS, **vectors)
 

@@ -22,18 +22,21 @@ from torch import Tensor, nn
 from deploy.errors import UserError
 from deploy.run_directory import write_atomically
 from training.config import TrainingConfig
-from training.datasets import Dataset
-from training.networks import FullyConnected
+from training.dataset import Dataset
+from training.network import Network
 from training.progress import epochs_progress
 
-_EVALUATION_BATCH = 5000
+_EVALUATION_BATCH = 500
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """One part of a data set on the training device: uint8 images (N, features), int64 labels."""
+    """One part of a data set on the training device: uint8 images, int64 labels.
+
+    Images are arranged as the network takes them: (N, *input_shape).
+    """
 
     images: Tensor
     labels: Tensor
@@ -47,16 +50,16 @@ class Samples:
         return len(self.labels)
 
 
-def train_samples(dataset: Dataset) -> Samples:
-    return _samples(dataset.train_images, dataset.train_labels, dataset)
+def train_samples(dataset: Dataset, network: Network) -> Samples:
+    return _samples(dataset.train_images, dataset.train_labels, dataset, network)
 
 
-def test_samples(dataset: Dataset) -> Samples:
-    return _samples(dataset.test_images, dataset.test_labels, dataset)
+def test_samples(dataset: Dataset, network: Network) -> Samples:
+    return _samples(dataset.test_images, dataset.test_labels, dataset, network)
 
 
-def _samples(images: np.ndarray, labels: np.ndarray, dataset: Dataset) -> Samples:
-    return Samples(torch.tensor(images), torch.tensor(labels), dataset.full_scale)
+def _samples(images: np.ndarray, labels: np.ndarray, dataset: Dataset, network: Network) -> Samples:
+    return Samples(torch.tensor(network.arrange(images)), torch.tensor(labels), dataset.full_scale)
 
 
 def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
@@ -73,7 +76,7 @@ def squared_hinge(scores: Tensor, labels: Tensor) -> Tensor:
 LOSSES = {"cross_entropy": cross_entropy, "squared_hinge": squared_hinge}
 
 
-def train(network: FullyConnected, samples: Samples, config: TrainingConfig, folder: Path) -> None:
+def train(network: Network, samples: Samples, config: TrainingConfig, folder: Path) -> None:
     """Trains in place; goes on from the checkpoint in `folder` if there is one.
 
     Leaves `checkpoint.pt` and `metrics.jsonl` (one line per epoch: loss, accuracy on the training
@@ -110,7 +113,7 @@ def train(network: FullyConnected, samples: Samples, config: TrainingConfig, fol
 
 
 def _train_epoch(
-    network: FullyConnected,
+    network: Network,
     samples: Samples,
     config: TrainingConfig,
     optimiser: torch.optim.Optimizer,

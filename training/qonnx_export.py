@@ -11,7 +11,7 @@ from brevitas.export import export_qonnx
 from brevitas.nn import QuantIdentity
 from torch import nn
 
-from training.networks import FullyConnected, frozen
+from training.network import Network, frozen
 
 INPUT = "input"
 SCORES = "scores"
@@ -19,15 +19,15 @@ _QUANT_OPS = ("Quant", "BipolarQuant")
 _QUANT_INPUTS = ("x", "scale", "zero_point", "bit_width")
 
 
-def to_qonnx(network: FullyConnected, n_features: int) -> onnx.ModelProto:
-    """The QONNX model: `input` float32 (1, n_features) in [0, 1], `scores` float32 (1, n_classes).
+def to_qonnx(network: Network) -> onnx.ModelProto:
+    """The QONNX model: `input` float32 (1, *input_shape) in [0, 1], `scores` float32 (1, K).
 
     The tensor of a quantised activation has the name of its module (`input_quantiser`,
     `hidden.0.activation`, ...). The batch is the static 1 that FINN wants; every operator in it
     takes any batch. The same weights give the same bytes.
     """
     network = frozen(network)
-    sample = torch.zeros(1, n_features)
+    sample = torch.zeros(1, *network.input_shape)
     names = _names_in_execution_order(network, sample)
     # The TorchScript exporter keeps MatMul and the modules' names; its deprecation is a warning.
     torch_log = logging.getLogger("torch.onnx")

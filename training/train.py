@@ -14,7 +14,7 @@ from deploy.run_directory import RunDirectory, write_atomically
 from training.config import Config, load_config
 
 if TYPE_CHECKING:
-    from training.datasets import Dataset
+    from training.dataset import Dataset
 
 STAGE = "01_train"
 WEIGHTS = "weights.safetensors"
@@ -32,9 +32,9 @@ def train_run(config: Config, run: Path, data_dir: Path | None = None) -> Path:
         UserError: data are missing or corrupted, or the loss runs away.
         MachineError: a download failed, or the disk is full.
     """
-    from training.datasets import load_dataset  # torch and brevitas load after the config is right
+    from training.datasets import load_data  # torch and brevitas load after the config is right
 
-    dataset = load_dataset(config.data.name, data_dir)
+    dataset = load_data(config.data, data_dir)
     return RunDirectory(run).run_stage(
         STAGE,
         config=config.model_dump(mode="json"),
@@ -56,10 +56,10 @@ def _train_into(folder: Path, config: Config, dataset: Dataset) -> None:
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(config.training.threads)
     torch.manual_seed(config.training.seed)
-    network = build_network(config.network, dataset.n_features, len(dataset.class_names))
-    loop.train(network, loop.train_samples(dataset), config.training, folder)
+    network = build_network(config.network, dataset.shape, len(dataset.class_names))
+    loop.train(network, loop.train_samples(dataset, network), config.training, folder)
     summary = {
-        "test_accuracy": loop.accuracy(network, loop.test_samples(dataset)),
+        "test_accuracy": loop.accuracy(network, loop.test_samples(dataset, network)),
         "n_test_samples": len(dataset.test_labels),
         "n_train_samples": len(dataset.train_labels),
         "data": dataset.name,
@@ -86,12 +86,21 @@ def main(arguments: list[str] | None = None) -> int:
         "--data-dir", type=Path, metavar="D", help="folder that holds mnist/ or fashion_mnist/"
     )
     parser.add_argument("--data", metavar="NAME", help="instead of data.name, as fashion_mnist")
+    for part in ("train", "test"):
+        parser.add_argument(
+            f"--{part}-samples", type=int, metavar="N", help=f"instead of data.{part}_samples"
+        )
     parser.add_argument("--epochs", type=int, metavar="N", help="instead of training.epochs")
     parser.add_argument("--seed", type=int, metavar="S", help="instead of training.seed")
     options = parser.parse_args(arguments)
     try:
         config = load_config(
-            options.config, data=options.data, epochs=options.epochs, seed=options.seed
+            options.config,
+            data=options.data,
+            train_samples=options.train_samples,
+            test_samples=options.test_samples,
+            epochs=options.epochs,
+            seed=options.seed,
         )
         stage = train_run(config, options.out, options.data_dir)
         summary = json.loads((stage / SUMMARY).read_text())

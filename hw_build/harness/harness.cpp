@@ -78,6 +78,8 @@ struct Job {
     uint32_t check_protocol;
     uint32_t input_offered, output_wanted, started;
     int32_t fault_stream;
+    uint64_t input_stalls, output_stalls;  // cycles in which a valid beat waited for ready
+    uint64_t first_taken_cycle;            // of the first input beat that the model took
 };
 
 struct Simulation {
@@ -242,7 +244,10 @@ int32_t sim_advance(Simulation* s, Job* job, uint64_t budget) {
 #undef WATCH
 
         ++job->idle;
+        job->input_stalls += offer && !top->s_axis_tready;
+        job->output_stalls += top->m_axis_tvalid && !top->m_axis_tready;
         if (offer && top->s_axis_tready) {
+            if (job->input_done == 0) job->first_taken_cycle = job->cycle;
             ++job->input_done;
             job->input_offered = 0;
             job->idle = 0;

@@ -8,7 +8,9 @@ host's input quantiser. What can't be shown to be exact is refused with the node
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,9 +23,11 @@ from deploy.errors import NarrowgaugeError, UserError
 from hw_build.graph_file import Imported
 from hw_build.importer.constants import CONSTANT_OPERATORS, fold, widened
 from hw_build.importer.datatypes import parse_datatype
+from hw_build.importer.layout import Layout
 from hw_build.importer.network import Network
 from hw_build.importer.operators import KNOWN, OPERATORS
 from hw_build.importer.output import finish
+from hw_build.importer.settling import forked
 from hw_build.importer.values import MAX_INPUT_BITS, Constant, Node, Signal, Value
 from hw_build.input_quantiser import InputQuantiser
 
@@ -102,7 +106,6 @@ class _Walk:
         self.graph, self.file = graph, file
         self.input_type, self.seen_type = input_type, seen_type
         self.values: dict[str, Value] = {}
-        self.readers: dict[str, str] = {}
         if len(graph.output) != 1:
             names = ", ".join(output.name for output in graph.output)
             raise self._refuse("the network has several outputs", f"{len(graph.output)}: {names}")
@@ -112,6 +115,10 @@ class _Walk:
             self.values[tensor.name] = self._initialiser(tensor, annotations.get(tensor.name))
         self.network = self._begin(annotations)
         self.nodes = _needed(graph, self.output)
+        self.readers = Counter(
+            tensor for _, node in self.nodes if node.op_type != "Shape" for tensor in node.input
+        )
+        self.readers[self.output] += 1
 
     def run(self) -> Value:
         """Visits the nodes; the value of the network's output."""
@@ -170,29 +177,20 @@ class _Walk:
                 expected=f"on activations {', '.join(sorted(OPERATORS))}",
             )
         else:
-            self._require_chain(node, proto)
+            node = replace(node, inputs=self._as_read(node))
             result = OPERATORS[node.op](node, self.network)
         # Of TopK's outputs, and of Dropout's, one carries what the table returns.
         used = proto.output[1] if node.op == "TopK" else proto.output[0]
         self.values[used] = result
+        if isinstance(result, Signal):
+            self.network.layouts[used] = result.layout
 
-    def _require_chain(self, node: Node, proto: onnx.NodeProto) -> None:
-        """Every activation is read once: hardware's streams don't fork in this release."""
-        if node.op == "Shape":
-            return
-        for tensor, value in zip(proto.input, node.inputs, strict=True):
-            if value is None or isinstance(value, Constant):
-                continue
-            other = self.readers.setdefault(tensor, node.where)
-            if other != node.where:
-                meeting = _meeting(self.nodes, tensor)
-                raise node.refuse(
-                    "the network branches",
-                    found=f"tensor {tensor} is read by {other} as well; "
-                    f"the branches meet at {meeting}",
-                    expected="one path from input to output",
-                    fix="this release compiles chains of fully connected layers",
-                )
+    def _as_read(self, node: Node) -> tuple[Value | None, ...]:
+        """The node's inputs; those that other nodes read too are layers, where that is possible."""
+        for tensor, value in zip(node.reads, node.inputs, strict=True):
+            if node.op != "Shape" and isinstance(value, Signal) and self.readers[tensor] > 1:
+                self.values[tensor] = forked(self.network, value, node)
+        return tuple(self.values[tensor] if tensor else None for tensor in node.reads)
 
     def _begin(self, annotations: dict[str, str]) -> Network:
         known = set(self.values)
@@ -212,8 +210,9 @@ class _Walk:
                 expected="(batch, features...), with all but the batch known",
                 fix="export with a fixed number of features; the batch may be dynamic",
             )
-        self.values[name] = Signal("", shape, name)
+        self.values[name] = Signal("", Layout.vector(shape), name)
         network = Network(shape, name)
+        network.layouts[name] = Layout.vector(shape)
         self._declare_input(network, shape, annotations.get(name, "FLOAT32"))
         return network
 
@@ -284,23 +283,11 @@ def _name(index: int, node: onnx.NodeProto) -> str:
     return node.name or f"number {index}"
 
 
-def _meeting(nodes: list[tuple[int, onnx.NodeProto]], tensor: str) -> str:
-    """The first node that two readers of `tensor` both lead to."""
-    readers: dict[str, set[int]] = {}
-    for index, node in nodes:
-        leading = [{index} if name == tensor else readers.get(name, set()) for name in node.input]
-        together = set().union(*leading)
-        if len(together) > 1:
-            return f"node {_name(index, node)} ({node.op_type})"
-        readers.update((name, together) for name in node.output)
-    return "the network's output"
-
-
 def _require_supported(node: Node) -> None:
-    domains = QUANTISER_DOMAINS if node.op in QUANTISERS else STANDARD_DOMAINS
+    domains = QUANTISER_DOMAINS if node.op in (*QUANTISERS, "Trunc") else STANDARD_DOMAINS
     if node.op in KNOWN and node.domain in domains:
         return
-    fix = "this release compiles fully connected networks"
+    fix = "express it by operators that are supported, or leave it to the host behind the network"
     if node.op in ("QuantizeLinear", "DequantizeLinear"):
         fix = "convert QCDQ to QONNX (qonnx: ConvertQCDQtoQONNX)"
     raise node.refuse(

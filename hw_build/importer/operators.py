@@ -7,51 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 
+from hw_build.importer.branches import add, concat
 from hw_build.importer.constants import CONSTANT_OPERATORS
+from hw_build.importer.conv import conv
+from hw_build.importer.dense import gemm, matmul
 from hw_build.importer.network import Network
-from hw_build.importer.quantisers import bipolar_quant, quant
+from hw_build.importer.pools import average_pooling, global_average, max_pooling, reduce_mean
+from hw_build.importer.quantisers import bipolar_quant, quant, trunc
+from hw_build.importer.resizing import pad, resize
 from hw_build.importer.shapes import flatten, reshape, shape, squeeze, transpose, unsqueeze
 from hw_build.importer.values import Constant, Node, Signal, Tail, Value
 from hw_build.scalar import UNBOUNDED
 
 Operator = Callable[[Node, Network], Value]
-
-
-def matmul(node: Node, network: Network) -> Value:
-    signal = _data(node, 0, "first input")
-    return network.dense(signal, node.constant(1, "weights"), node)
-
-
-def gemm(node: Node, network: Network) -> Value:
-    """alpha * (x @ W) + beta * C."""
-    if node.attributes.get("transA", 0):
-        raise node.refuse("it transposes the activations", found="transA = 1", expected="transA 0")
-    signal, weights = _data(node, 0, "first input"), node.constant(1, "weights")
-    if node.attributes.get("transB", 0):
-        weights = weights.rearranged(np.transpose)
-    y = network.dense(signal, weights, node)
-    alpha, beta = (node.real(key, 1.0) for key in ("alpha", "beta"))
-    if alpha != 1:
-        y = node.extended(y, ("mul", {"by": alpha}))
-    if node.has(2):
-        bias = node.constant(2, "bias").value
-        y = node.extended(y, ("add", {"to": bias if beta == 1 else beta * bias}))
-    return y
-
-
-def _data(node: Node, index: int, role: str) -> Signal:
-    value = node.inputs[index]
-    if isinstance(value, Signal):
-        return value
-    if isinstance(value, Tail):
-        raise node.refuse(
-            "a layer follows an operator that the host finishes",
-            found=" ".join(value.operators),
-            expected=f"{' and '.join(value.operators)} at the network's end only",
-        )
-    raise node.refuse(
-        f"its {role} is a constant", expected="activations first, weights second (x @ W)"
-    )
 
 
 def _arithmetic(constant_second: str, constant_first: str | None, key: str) -> Operator:
@@ -66,10 +34,11 @@ def _arithmetic(constant_second: str, constant_first: str | None, key: str) -> O
             return elementwise(node, second, (constant_first, {name: first.value}))
         if isinstance(first, Constant):
             raise node.refuse("it divides a constant by activations")
+        if constant_second in ("add", "sub"):
+            return add(node, network, 1 if constant_second == "add" else -1)
         raise node.refuse(
-            "it combines two activations (a residual or a branch)",
-            expected="one path from input to output",
-            fix="this release compiles chains of fully connected layers",
+            "it multiplies or divides activations by activations",
+            expected="sums and differences of two activations, products with constants",
         )
 
     return operate
@@ -182,9 +151,14 @@ _FLOAT_TYPES = (1, 11)  # TensorProto.FLOAT and DOUBLE: what float64 evaluation 
 def softmax(node: Node, network: Network) -> Value:
     x = node.inputs[0]
     axis = int(node.attributes.get("axis", -1))
-    if isinstance(x, Signal) and axis not in (-1, len(x.shape)):
+    if isinstance(x, Signal) and not _along_channels(x, axis):
         raise node.refuse("it doesn't run along the channels", found=f"axis {axis}")
     return _ended(node, x)
+
+
+def _along_channels(signal: Signal, axis: int) -> bool:
+    """Whether an axis, counted with the batch, is the one of a layer's channels."""
+    return axis != 0 and signal.layout.runs_along(axis - 1 if axis > 0 else axis)
 
 
 def arg_max(node: Node, network: Network) -> Value:
@@ -206,8 +180,7 @@ def top_k(node: Node, network: Network) -> Value:
 
 def _class_along(node: Node, axis: int) -> Tail:
     ended = _ended(node, node.inputs[0])
-    last = len(ended.signal.shape)
-    if axis not in (-1, last):
+    if not _along_channels(ended.signal, axis):
         raise node.refuse("it doesn't run along the channels", found=f"axis {axis}")
     return replace(ended, is_class=True)
 
@@ -225,8 +198,18 @@ OPERATORS: dict[str, Operator] = {
     "Quant": quant,
     "IntQuant": quant,
     "BipolarQuant": bipolar_quant,
+    "Trunc": trunc,
     "MatMul": matmul,
     "Gemm": gemm,
+    "Conv": conv,
+    "MaxPool": max_pooling,
+    "AveragePool": average_pooling,
+    "GlobalAveragePool": global_average,
+    "ReduceMean": reduce_mean,
+    "Concat": concat,
+    "Resize": resize,
+    "Upsample": resize,
+    "Pad": pad,
     "Add": _arithmetic("add", "add", "to"),
     "Sub": _arithmetic("sub", "sub_from", "less"),
     "Mul": _arithmetic("mul", "mul", "by"),

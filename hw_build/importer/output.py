@@ -10,8 +10,11 @@ from deploy.errors import UserError
 from hw_build.graph import ArgMax
 from hw_build.graph_file import Imported
 from hw_build.importer.affine import Affine
+from hw_build.importer.dense import flatten
+from hw_build.importer.layout import Layout
 from hw_build.importer.levels import dequantisation, fits, quantised_again
 from hw_build.importer.network import Network
+from hw_build.importer.settling import flush, settle
 from hw_build.importer.thresholds import TABLE_LIMIT
 from hw_build.importer.values import Constant, Node, Signal, Tail, Value
 from hw_build.scalar import Step, evaluate
@@ -41,11 +44,16 @@ def finish(value: Value, network: Network, output: str) -> Imported:
     if not isinstance(signal, Signal) or not signal.source:
         raise UserError(
             "the network has no layer to compile",
-            expected="at least one MatMul or Gemm with quantised weights",
+            expected="at least one MatMul, Gemm or Conv with quantised weights",
         )
     name, steps = _leaving(signal, network)
     first = network.meanings[name].tensor if name in network.meanings else ""
     meaning, tensor, rest = _affine_part(first, steps)
+    shape = network.infos[name].shape
+    if len(shape) == 3 and shape[:2] == (1, 1):
+        name = flatten(network, name, "scores")
+        layout = network.layouts[tensor]
+        network.layouts[tensor] = Layout(layout.places, shape[-1:])
     network.mean(name, tensor, meaning)
     operators = _operators(rest) + (tail.operators if tail else ())
     if output == "class" or (output == "auto" and tail is not None and tail.is_class):
@@ -67,11 +75,12 @@ def _leaving(signal: Signal, network: Network) -> tuple[str, tuple[Step, ...]]:
     signal = quantised_again(signal)
     narrow = [i for i, step in enumerate(signal.steps) if step.is_quantiser and fits(step)]
     if not narrow:
+        signal = flush(network, signal)
         return signal.source, signal.steps
     end = narrow[-1] + 1
     node = Node(signal.tensor, "output", "", (), (), (), {})
-    name, _ = network.integers(replace(signal, steps=signal.steps[:end]), node)
-    return name, (*dequantisation(signal.steps[end - 1]), *signal.steps[end:])
+    settled = settle(network, replace(signal, steps=signal.steps[:end]), node)
+    return settled.source, (*dequantisation(signal.steps[end - 1]), *signal.steps[end:])
 
 
 def _affine_part(first: str, steps: tuple[Step, ...]) -> tuple[Affine, str, tuple[Step, ...]]:

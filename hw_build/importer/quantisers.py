@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from deploy.scalar_formulas import ROUNDINGS
 from hw_build.importer.affine import Affine
 from hw_build.importer.levels import fits, grid
 from hw_build.importer.network import Network
 from hw_build.importer.thresholds import TABLE_LIMIT
 from hw_build.importer.values import Constant, Node, Signal, Value
-from hw_build.scalar import ROUNDINGS, Step, evaluate
+from hw_build.scalar import Step, direction, evaluate
 
 
 def quant(node: Node, network: Network) -> Value:
@@ -31,10 +33,7 @@ def quant(node: Node, network: Network) -> Value:
         if required not in node.attributes:
             raise node.refuse(f"the attribute {required} is missing", expected="0 or 1")
     signed, narrow = bool(node.attributes["signed"]), bool(node.attributes["narrow"])
-    rounding = node.attributes.get("rounding_mode", b"ROUND").decode().upper()
-    if rounding not in ROUNDINGS or rounding == "SIGN":
-        known = ", ".join(name for name in ROUNDINGS if name != "SIGN")
-        raise node.refuse("unknown rounding mode", found=rounding, expected=f"one of {known}")
+    rounding = _rounding(node, "ROUND")
     low, high = _levels(int(bits), signed, narrow)
     if bits == 1 and signed:
         low, high, rounding = -1, 1, "SIGN"
@@ -56,8 +55,72 @@ def bipolar_quant(node: Node, network: Network) -> Value:
     return _quantised(node, network, "bipolar", parameters)
 
 
-def _scale(node: Node) -> np.ndarray:
-    scale = node.constant(1, "scale").value.astype(np.float64)
+def trunc(node: Node, network: Network) -> Value:
+    """QONNX's Trunc: integers of a scale, divided by a power of two and rounded.
+
+    With five inputs (scale, zero point, bits before, bits after) the divisor is 2 to the bits
+    that go, and the scale stays; with six it is the ratio of the output's scale to the input's,
+    and the integers are clipped to the bits after.
+    """
+    x = node.inputs[0]
+    if not isinstance(x, Signal) or not x.source:
+        raise node.refuse("it truncates what no layer has computed", expected="it after a pool")
+    scale = _scale(node)
+    zero_point = node.constant(2, "zero point").value.astype(np.float64)
+    rounding = _rounding(node, "FLOOR")
+    if node.has(5):
+        after = _scale(node, 4)
+        divisor = 2.0 ** np.rint(np.log2(after / scale))
+        zero_after = zero_point / divisor
+        bits = node.scalar(5, "output bit width")
+        signed = bool(node.attributes.get("signed", 1))
+        low, high = _levels(int(bits), signed, bool(node.attributes.get("narrow", 0)))
+    else:
+        divisor = np.float64(2.0) ** (node.scalar(3, "bit width") - node.scalar(4, "bit width"))
+        after, zero_after = scale, zero_point
+        low, high = -_FAR, _FAR
+    if (zero_after != np.rint(zero_after)).any():
+        raise node.refuse("the zero point is not an integer once divided", found=str(zero_after))
+    parameters = {
+        "scale_before": scale,
+        "zero_point_before": zero_point,
+        "divisor": divisor,
+        "scale": after,
+        "zero_point": zero_after,
+        "low": np.float64(low),
+        "high": np.float64(high),
+        "rounding": rounding,
+    }
+    if not node.has(5):
+        low, high = _reached(node, network, x, node.extended(x, ("trunc", parameters)).steps)
+        parameters |= {"low": np.float64(low), "high": np.float64(high)}
+    return node.extended(x, ("trunc", parameters))
+
+
+_FAR = 2.0**52
+
+
+def _reached(node: Node, network: Network, x: Signal, steps: Sequence[Step]) -> tuple[int, int]:
+    """The least and the greatest level on the proven range, which monotone steps reach at ends."""
+    info = network.infos[x.source]
+    if direction(steps, x.n_channels) is None:
+        raise node.refuse("steps before it are not monotone", expected="a pool before it")
+    ends = evaluate(steps[:-1], np.stack([info.lo, info.hi]).astype(np.float64))
+    levels = steps[-1].levels(ends)
+    low, high = int(levels.min()), int(levels.max())
+    return low, max(high, low + 1)
+
+
+def _rounding(node: Node, default: str) -> str:
+    rounding = node.attributes.get("rounding_mode", default.encode()).decode().upper()
+    if rounding not in ROUNDINGS or rounding == "SIGN":
+        known = ", ".join(name for name in ROUNDINGS if name != "SIGN")
+        raise node.refuse("unknown rounding mode", found=rounding, expected=f"one of {known}")
+    return rounding
+
+
+def _scale(node: Node, index: int = 1) -> np.ndarray:
+    scale = node.constant(index, "scale").value.astype(np.float64)
     if not (np.isfinite(scale) & (scale > 0)).all():
         found = str(scale[~(np.isfinite(scale) & (scale > 0))][0])
         raise node.refuse("the scale is not positive", found=found, expected="scales above 0")
@@ -104,6 +167,8 @@ def _without_repetition(node: Node, network: Network, x: Signal, longer: Signal)
     those would be too wide to be levels.
     """
     index = x.last_quantiser
+    if x.pooling is not None:
+        return longer
     if index is None:
         return _wide_on_accumulators(node, network, x, longer)
     before = x.steps[index]

@@ -1,7 +1,7 @@
-"""Operators that rearrange activations: allowed where they leave the order of values alone.
+"""Operators that rearrange activations: they move places in a layout, and make no layer.
 
-A signal's channels are its values in row-major order, so that Flatten and Reshape change nothing
-but the shape against which later parameters broadcast. The batch is axis 0, of whatever size.
+What the next layer does about it is its own: a product puts its weights in the order that it
+finds. The batch is axis 0, of whatever size.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def flatten(node: Node, network: Network) -> Value:
     axis = int(node.attributes.get("axis", 1))
     if axis not in (1, 1 - len(signal.shape) - 1):
         raise node.refuse("it doesn't flatten all but the batch", found=f"axis {axis}")
-    return replace(signal, shape=(signal.n_channels,))
+    return _reshaped(signal, (signal.n_values,))
 
 
 def reshape(node: Node, network: Network) -> Value:
@@ -44,15 +44,15 @@ def reshape(node: Node, network: Network) -> Value:
         signal.shape[i] if n == 0 and i < len(signal.shape) else n for i, n in enumerate(rest)
     ]
     known = int(np.prod([n for n in copied if n != -1]))
-    if copied.count(-1) == 1 and target[0] != -1 and known and signal.n_channels % known == 0:
-        copied[copied.index(-1)] = signal.n_channels // known
-    if not rest or -1 in copied or int(np.prod(copied)) != signal.n_channels:
+    if copied.count(-1) == 1 and target[0] != -1 and known and signal.n_values % known == 0:
+        copied[copied.index(-1)] = signal.n_values // known
+    if not rest or -1 in copied or int(np.prod(copied)) != signal.n_values:
         raise node.refuse(
             "it mixes the batch with the channels",
             found=f"(batch, {in_text(signal.shape)}) to ({in_text(tuple(target))})",
-            expected=f"a first entry for the batch and {signal.n_channels} values after it",
+            expected=f"a first entry for the batch and {signal.n_values} values after it",
         )
-    return replace(signal, shape=tuple(copied))
+    return _reshaped(signal, tuple(copied))
 
 
 def squeeze(node: Node, network: Network) -> Value:
@@ -66,7 +66,8 @@ def squeeze(node: Node, network: Network) -> Value:
     axes = [axis % rank for axis in axes]
     if 0 in axes or any(signal.shape[axis - 1] != 1 for axis in axes):
         raise node.refuse("it squeezes the batch or an axis that isn't 1", found=f"axes {axes}")
-    return replace(signal, shape=tuple(n for i, n in enumerate(signal.shape) if i + 1 not in axes))
+    kept = tuple(n for i, n in enumerate(signal.shape) if i + 1 not in axes)
+    return _reshaped(signal, kept)
 
 
 def unsqueeze(node: Node, network: Network) -> Value:
@@ -79,23 +80,27 @@ def unsqueeze(node: Node, network: Network) -> Value:
     dims = list(signal.shape)
     for axis in axes:
         dims.insert(axis - 1, 1)
-    return replace(signal, shape=tuple(dims))
+    return _reshaped(signal, tuple(dims))
 
 
 def transpose(node: Node, network: Network) -> Value:
-    """Moves axes of length 1 only."""
+    """Any order of the axes that leaves the batch alone."""
+    if isinstance(node.inputs[0], Tail):
+        raise node.refuse("it rearranges what the host finishes", expected="it before Softmax")
     signal = _signal(node)
     order = list(node.attributes.get("perm", range(len(signal.shape), -1, -1)))
-    dims = (0, *signal.shape)
-    moving = [axis for axis in order if axis == 0 or dims[axis] != 1]
-    if order[0] != 0 or moving != sorted(moving):
+    if order[0] != 0 or sorted(order) != list(range(len(signal.shape) + 1)):
         raise node.refuse(
-            "it reorders the activations",
+            "it moves the batch",
             found=f"perm {order} of (batch, {in_text(signal.shape)})",
-            expected="axes of length 1 moved, or none",
-            fix="reorder the weights that follow instead",
+            expected="perm 0, ...",
         )
-    return replace(signal, shape=tuple(signal.shape[axis - 1] for axis in order[1:]))
+    axes = [axis - 1 for axis in order[1:]]
+    return replace(signal, layout=signal.layout.moved(lambda places: places.transpose(axes)))
+
+
+def _reshaped(signal: Signal, shape: tuple[int, ...]) -> Signal:
+    return replace(signal, layout=signal.layout.moved(lambda places: places.reshape(shape)))
 
 
 def _signal(node: Node) -> Signal:

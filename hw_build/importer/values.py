@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from deploy.errors import UserError
+from hw_build.importer.layout import Layout
 from hw_build.scalar import Step
 
 MAX_BITS = 8
@@ -39,23 +40,59 @@ class Constant:
         return Constant(move(self.value), move(self.integers), move(self.scale))
 
 
+@dataclass(frozen=True)
+class Sliding:
+    """How a kernel slides over an image: (rows, columns); `pads` are top, left, bottom, right."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    @property
+    def n_positions(self) -> int:
+        return self.kernel[0] * self.kernel[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Pooling:
+    """A max pool that waits for the quantiser after it: it stands before step number `before`."""
+
+    sliding: Sliding
+    before: int
+    node: Node
+
+
 @dataclass(frozen=True, eq=False)
 class Signal:
     """A tensor of the network's data: elementwise steps on the integers of a layer.
 
-    `source` names the MatVec whose accumulators the steps start from; it is empty before the
-    first, where they start from the model's input. `shape` is the QONNX shape without the batch;
-    channels are its entries in row-major order. `tensor` is the QONNX name.
+    `source` names the layer whose integers the steps start from; it is empty before the first,
+    where they start from the model's input in row-major order. `layout` says where the tensor's
+    elements lie in the layer's; parameters of steps are laid out by the layer's channels.
+    `tensor` is the QONNX name. A `pooling` among the steps has no layer yet: the layout is that
+    after it.
     """
 
     source: str
-    shape: tuple[int, ...]
+    layout: Layout
     tensor: str
     steps: tuple[Step, ...] = ()
+    pooling: Pooling | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The QONNX shape without the batch."""
+        return self.layout.places.shape
+
+    @property
+    def n_values(self) -> int:
+        return self.layout.places.size
 
     @property
     def n_channels(self) -> int:
-        return int(np.prod(self.shape))
+        """Of the layer."""
+        return self.layout.n_channels
 
     @property
     def last_quantiser(self) -> int | None:
@@ -122,6 +159,10 @@ class Node:
         given = self.attributes.get(attribute)
         return None if given is None else [int(n) for n in np.reshape(given, -1)]
 
+    def integers_of(self, attribute: str, default: list[int]) -> list[int]:
+        """An attribute that is a list of integers."""
+        return [int(n) for n in self.attributes.get(attribute, default)]
+
     def real(self, attribute: str, default: float) -> float:
         """A real attribute; ONNX stores them, and so defines their defaults, as float32."""
         return float(np.float32(self.attributes.get(attribute, default)))
@@ -159,8 +200,32 @@ class Node:
                 found=f"parameter {values.shape}, activations (batch, {in_text(signal.shape)})",
                 expected="one value, or one for each channel",
             ) from error
-        spread = spread.reshape(-1)
-        return spread[0].reshape(()) if (spread == spread[0]).all() else spread.copy()
+        found = signal.layout.by_channel(spread[0])
+        if found is None:
+            raise self.refuse(
+                "a parameter differs from pixel to pixel",
+                found=f"parameter {values.shape}, activations (batch, {in_text(signal.shape)})",
+                expected="one value, or one for each channel",
+            )
+        return found[0].reshape(()) if (found == found[0]).all() else found
+
+
+def data(node: Node, index: int) -> Signal:
+    """Input `index` of a node that computes on the network's data."""
+    value = node.inputs[index] if index < len(node.inputs) else None
+    if isinstance(value, Signal):
+        return value
+    if isinstance(value, Tail):
+        raise node.refuse(
+            "a layer follows an operator that the host finishes",
+            found=" ".join(value.operators),
+            expected=f"{' and '.join(value.operators)} at the network's end only",
+        )
+    ordinal = ("first", "second")[index] if index < 2 else f"input {index}"
+    raise node.refuse(
+        f"its {ordinal} input is a constant",
+        expected="activations first, weights second (x @ W)",
+    )
 
 
 def in_text(shape: tuple[int, ...]) -> str:

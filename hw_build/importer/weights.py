@@ -7,7 +7,7 @@ from math import lcm
 
 import numpy as np
 
-from hw_build.importer.values import MAX_BITS, Constant, Node, Signal, in_text
+from hw_build.importer.values import MAX_BITS, Constant, Node
 
 MAX_RATIO = 127
 """Scales of activations may differ from channel to channel by integer ratios up to this one."""
@@ -94,33 +94,39 @@ def scale_per_output(scale: np.ndarray, node: Node) -> np.ndarray:
     return row[0].reshape(()) if (row == row[0]).all() else row.copy()
 
 
-def integer_matrix(integers: np.ndarray, folded: bool, node: Node) -> np.ndarray:
-    """Weights (inputs, outputs) as the MatVec takes them, once they fit."""
+def quantised(weights: Constant, kind: str, node: Node) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (inputs, outputs) as int64 (outputs, inputs), and their scale, () or (outputs,).
+
+    `kind` names the layer in the refusal of weights that are no integers.
+    """
+    found = on_a_grid(weights)
+    if found.integers is None or found.scale is None:
+        raise node.refuse(
+            f"{kind} weights are float",
+            found=f"weights of shape {weights.value.shape} without a quantiser",
+            expected=f"weights of 1 to {MAX_BITS} bits from a Quant or BipolarQuant",
+            fix="quantise them with Quant or BipolarQuant "
+            f"(Brevitas: {'QuantLinear' if kind == 'fc' else 'QuantConv2d'})",
+        )
+    scale = scale_per_output(found.scale, node)
+    return _narrow(np.ascontiguousarray(found.integers.T, np.int64), node), scale
+
+
+def fold_ratios(matrix: np.ndarray, ratios: np.ndarray, node: Node) -> np.ndarray:
+    """A matrix (outputs, inputs) with the activations' scales per channel in it."""
+    if (ratios == 1).all():
+        return matrix
+    after = " once the activations' scales per channel are in them"
+    return _narrow(matrix * ratios, node, after)
+
+
+def _narrow(integers: np.ndarray, node: Node, when: str = "") -> np.ndarray:
     low, high = -(2 ** (MAX_BITS - 1)), 2 ** (MAX_BITS - 1) - 1
     if integers.min() < low or integers.max() > high:
         raise node.refuse(
             f"its weights have more than {MAX_BITS} bits",
-            found=f"integers {integers.min()} to {integers.max()}"
-            + (" once the activations' scales per channel are in them" if folded else ""),
+            found=f"integers {integers.min()} to {integers.max()}{when}",
             expected=f"{low} to {high}",
             fix="quantise them to fewer bits",
         )
-    return np.ascontiguousarray(integers.T, np.int64)
-
-
-def require_vector(signal: Signal, weights: Constant, node: Node) -> None:
-    """Refuses activations that are not one vector per frame, of as many as the weights take."""
-    if weights.value.ndim != 2:
-        found = f"shape {weights.value.shape}"
-        raise node.refuse("the weights are not a matrix", found=found)
-    n_inputs = len(weights.value)
-    if signal.n_channels != signal.shape[-1]:
-        raise node.refuse(
-            "it is applied to more than one vector per frame",
-            found=f"activations (batch, {in_text(signal.shape)})",
-            expected=f"(batch, {n_inputs})",
-            fix="flatten the activations first",
-        )
-    if signal.n_channels != n_inputs:
-        found = f"{signal.n_channels} activations, weights for {n_inputs}"
-        raise node.refuse("the weights don't fit the activations", found=found)
+    return integers

@@ -18,7 +18,8 @@ class Call:
     `batched` says per input whether its axis 0 is the frames, of which there are `frames`.
     `file_batch` is the batch size that the file was written with (1 where it is a symbol).
     `derived` lives as long as the node: what was derived from its constant operands. `chain` is
-    the first input's, where arithmetic on real numbers made it.
+    the first input's, where arithmetic on real numbers made it; `passed` the result's, where the
+    operator itself says so. `largest` counts the values of the largest array it made inside.
     """
 
     name: str
@@ -32,6 +33,8 @@ class Call:
     derived: dict = field(default_factory=dict)
     chain: Chain | None = None
     inexact: bool = False
+    passed: Chain | None = None
+    largest: int = 0
 
     def attribute(self, name: str, default: object = None) -> object:
         """The attribute's value; a float default is rounded to float32, as ONNX defines it."""

@@ -23,7 +23,9 @@ from hw_build.oracle.chain import MOVES, Chain, follow
 from hw_build.oracle.operators import ONNX_DOMAINS, find
 from hw_build.oracle.shapes import widen
 
-FRAMES_AT_ONCE = 2048  # bounds the memory: a few arrays of this many frames live at a time
+FRAMES_AT_ONCE = 2048
+VALUES_AT_ONCE = 1 << 24
+"""Bounds of the memory: a few arrays of so many frames, or values, live at a time."""
 
 
 @dataclass
@@ -54,6 +56,7 @@ class Oracle:
         proto = model if isinstance(model, onnx.ModelProto) else _load(Path(model))
         graph = proto.graph
         self.inexact: set[str] = set()
+        self._largest = 1  # values of one frame in the largest array
         self._opset = _opset(proto)
         self._constants = {init.name: _constant(init) for init in graph.initializer}
         inputs = [value for value in graph.input if value.name not in self._constants]
@@ -90,9 +93,12 @@ class Oracle:
         for name in wanted:
             if name not in made and name not in self._constants:
                 raise UserError("no such tensor in the model", where=name)
-        chunks = [
-            self._run_chunk(inputs[start : start + FRAMES_AT_ONCE].astype(np.float64), wanted)
-            for start in range(0, len(inputs), FRAMES_AT_ONCE)
+        self._largest = 1
+        chunks = [self._run_chunk(inputs[:1].astype(np.float64), wanted)]
+        n_frames = max(1, min(FRAMES_AT_ONCE, VALUES_AT_ONCE // self._largest))
+        chunks += [
+            self._run_chunk(inputs[start : start + n_frames].astype(np.float64), wanted)
+            for start in range(1, len(inputs), n_frames)
         ]
         result = {}
         for name in wanted:
@@ -196,6 +202,8 @@ class Oracle:
         if call.inexact:
             self.inexact.add(node.name)
         results = result if isinstance(result, tuple) else (result,)
+        largest = max(call.largest, *(np.size(array) for array in results))
+        self._largest = max(self._largest, largest // frames)
         return {name: np.asarray(array) for name, array in zip(node.outputs, results, strict=False)}
 
 
@@ -203,11 +211,11 @@ def _follow(
     node: _Node, call: Call, operands: list, operator: Operator, chains: dict[str, Chain]
 ) -> None:
     """Keeps the chain of a node's first output, where it is arithmetic on real numbers."""
-    made = None
+    made = call.passed
     if node.op in MOVES and call.chain is not None:
         moved = operator(call, [call.chain.base, *operands[1:]])
         made = Chain(moved, call.chain.scale, call.chain.offset)
-    elif node.op not in MOVES:
+    elif made is None and node.op not in MOVES:
         given = [
             chains.get(name, Chain(array)) if is_data else None
             for name, array, is_data in zip(node.inputs, operands, call.batched, strict=True)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from hw_build.oracle.arithmetic import ARITHMETIC
 from hw_build.oracle.call import Operator
+from hw_build.oracle.images import IMAGES
 from hw_build.oracle.quantisers import QUANTISERS
 from hw_build.oracle.shapes import SHAPES
 
 QONNX_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 ONNX_DOMAINS = ("", "ai.onnx")
-ONNX_OPERATORS: dict[str, Operator] = ARITHMETIC | SHAPES
+ONNX_OPERATORS: dict[str, Operator] = ARITHMETIC | IMAGES | SHAPES
 QONNX_OPERATORS: dict[str, Operator] = QUANTISERS
 
 

@@ -79,6 +79,30 @@ def bipolar_quant(call: Call, inputs: Arrays) -> np.ndarray:
     return _sign(call, x) * _scale(call, scale)
 
 
+def trunc(call: Call, inputs: Arrays) -> np.ndarray:
+    """Integers x / scale + zero point, divided by a power of two and rounded to integers again.
+
+    Six inputs: scale, zero point, bits before, output scale, bits after; the quotient is clipped
+    to the bits after. Five: scale, zero point, bits before and after; the scale stays.
+    """
+    call.check_broadcast(inputs)
+    x, scale, zero_point = inputs[0], _scale(call, inputs[1]), inputs[2]
+    mode = str(call.attribute("rounding_mode", "FLOOR")).upper()
+    if mode not in ROUNDINGS:
+        raise call.refuse("unknown rounding mode", found=mode, expected=", ".join(ROUNDINGS))
+    whole = np.rint(x / scale + zero_point)
+    if len(inputs) == 5:
+        quotient = whole / 2.0 ** (inputs[3] - inputs[4])
+        return (ROUNDINGS[mode](quotient) - zero_point) * scale
+    scale_after, bits = inputs[4], inputs[5]
+    power = 2.0 ** np.rint(np.log2(scale_after / scale))
+    signed, narrow = call.attribute("signed", 1), call.attribute("narrow", 0)
+    lo = -(2.0 ** (bits - 1)) + narrow if signed else 0.0
+    hi = 2.0 ** (bits - 1) - 1 if signed else 2.0**bits - 1 - narrow
+    quotient = np.clip(whole / power, lo, hi)
+    return (ROUNDINGS[mode](quotient) - zero_point / power) * scale_after
+
+
 def multi_threshold(call: Call, inputs: Arrays) -> np.ndarray:
     """out_bias + out_scale * (number of t in thresholds[c] with x >= t), channels on axis 1.
 
@@ -99,4 +123,5 @@ QUANTISERS: dict[str, Operator] = {
     "IntQuant": quant,
     "MultiThreshold": multi_threshold,
     "Quant": quant,
+    "Trunc": trunc,
 }

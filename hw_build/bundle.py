@@ -1,0 +1,126 @@
+"""Makes bundle.zip from a run: the manifest, golden vectors, hardware if there is, the driver.
+
+The same run gives the same bytes. What reads it is `deploy.bundle`; the form is in docs/board.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+import deploy
+from deploy.bundle import BITSTREAM, HANDOFF, INPUTS, LABELS, MANIFEST, OUTPUTS
+from deploy.durable import sha256_of
+from deploy.manifest import Manifest, Member
+
+from .blocks import Block
+from .boards import Board
+from .executors import scores_layer
+from .golden import execute
+from .graph import ArgMax
+from .graph_file import Imported
+
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)
+"""The time of every member, so that a bundle's bytes depend on its content alone."""
+
+
+def identity_of(rtl: Path) -> str:
+    """The sha256 that names a build: over the emitted RTL and its memory files.
+
+    The identity registers get it as parameters when the hardware is built, not in these files.
+    """
+    return sha256_of(rtl)
+
+
+def write_bundle(
+    path: Path,
+    *,
+    imported: Imported,
+    blocks: tuple[Block, ...],
+    board: Board,
+    clock_mhz: float,
+    rtl: Path,
+    inputs: np.ndarray,
+    labels: np.ndarray | None,
+    class_names: tuple[str, ...] | None,
+    simulated: Mapping[str, float],
+    hashes: Mapping[str, str],
+    versions: Mapping[str, str],
+    hardware: Path | None = None,
+) -> Manifest:
+    """Writes the bundle and returns its manifest.
+
+    Args:
+        inputs: golden inputs, integers (N, n); the golden model gives their outputs.
+        labels: classes of the first inputs, or None.
+        simulated: `interval`, `latency` in cycles and `accuracy` (or None), of the RTL.
+        hashes, versions: as the manifest shows them.
+        hardware: a folder with accelerator.bit and accelerator.hwh, if they were built.
+    """
+    graph = imported.graph
+    outputs = execute(graph, inputs, keep=[graph.output.name])[graph.output.name]
+    sent = blocks[0].source.packing(board.dma_bits)
+    files = {
+        INPUTS: _npy(inputs.astype(sent.dtype)),
+        OUTPUTS: _npy(outputs),
+        **driver_files(),
+    }
+    if labels is not None:
+        files[LABELS] = _npy(labels.astype(np.int64))
+    if hardware is not None:
+        for name in (BITSTREAM, HANDOFF):
+            files[name] = (hardware / Path(name).name).read_bytes()
+    is_class = isinstance(graph.output, ArgMax)
+    meaning = graph.meanings[scores_layer(graph)]
+    manifest = Manifest(
+        identity=identity_of(rtl),
+        board=board.name,
+        part=board.part,
+        clock_mhz=clock_mhz,
+        mover="axi_dma",
+        input=sent,
+        output=blocks[-1].sink.packing(board.dma_bits),
+        quantiser=imported.quantiser.to_json(),
+        output_meaning={
+            "kind": "class" if is_class else "scores",
+            "scale": 1.0 if is_class else np.asarray(meaning.scale).tolist(),
+            "offset": 0.0 if is_class else np.asarray(meaning.offset).tolist(),
+            "class_names": None if class_names is None else list(class_names),
+        },
+        interval_cycles=simulated["interval"],
+        latency_cycles=int(simulated["latency"]),
+        accuracy=simulated["accuracy"],
+        hashes=hashes,
+        versions=versions,
+        members={
+            name: Member(hashlib.sha256(data).hexdigest(), len(data))
+            for name, data in files.items()
+        },
+    )
+    text = json.dumps(manifest.to_json(), indent=1, allow_nan=False) + "\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in [(MANIFEST, text.encode()), *sorted(files.items())]:
+            entry = zipfile.ZipInfo(name, _LONG_AGO)
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+    return manifest
+
+
+def driver_files() -> dict[str, bytes]:
+    """The sources of `deploy/`, by their paths in a bundle."""
+    folder = Path(deploy.__file__).parent
+    return {f"deploy/{path.name}": path.read_bytes() for path in sorted(folder.glob("*.py"))}
+
+
+def _npy(array: np.ndarray) -> bytes:
+    """The bytes of an .npy file of version 1, little endian."""
+    file = io.BytesIO()
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    np.lib.format.write_array(file, little, version=(1, 0), allow_pickle=False)
+    return file.getvalue()

@@ -1,0 +1,139 @@
+"""Executors of a run for a virtual board: its RTL under Verilator, or its golden model.
+
+As a command it serves one to `python -m deploy`, which imports nothing of this package:
+`python -m hw_build.virtual_executor RUN [--golden]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from deploy.errors import NarrowgaugeError
+from deploy.executors import GOLDEN, RTL, Execution, serve
+from deploy.run_directory import RunDirectory
+
+from . import graph_file
+from .boards import board_named
+from .bundle import identity_of
+from .folding import load_folding
+from .golden import execute
+from .lowering import lower
+from .simulator import Simulator
+from .verilator import build_model
+
+MADE_BY = "python -m hw_build.flow run RUN"
+
+
+class RtlExecutor:
+    """A run's accelerator under Verilator: the host's beats go in as they are. Close it."""
+
+    source = RTL
+
+    def __init__(self, simulator: Simulator, identity: str) -> None:
+        self._simulator, self.identity = simulator, identity
+
+    def run(self, data: np.ndarray, frames: int) -> Execution:
+        """See `deploy.executors.Executor`."""
+        beats = np.frombuffer(np.ascontiguousarray(data).tobytes(), "<u8")
+        done = self._simulator.run_beats(beats, frames)
+        out = done.beats.astype("<u8").view(np.uint8)
+        return Execution(out, done.frame_ends, done.input_stalls, done.output_stalls)
+
+    def close(self) -> None:
+        """Ends the simulation."""
+        self._simulator.close()
+
+    def __enter__(self) -> RtlExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class GoldenExecutor:
+    """The golden model between the packings of the accelerator's ports; it knows no cycles."""
+
+    source = GOLDEN
+
+    def __init__(self, graph, sent, received, identity: str) -> None:
+        self._graph, self._sent, self._received = graph, sent, received
+        self.identity = identity
+
+    def run(self, data: np.ndarray, frames: int) -> Execution:
+        """See `deploy.executors.Executor`."""
+        name = self._graph.output.name
+        inputs = self._sent.unpack(data)[:frames]
+        outputs = execute(self._graph, inputs, keep=[name])[name]
+        return Execution(self._received.pack(outputs).reshape(-1))
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def __enter__(self) -> GoldenExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_rtl(run: Path) -> RtlExecutor:
+    """The RTL of a run, its model from the store or newly built.
+
+    Raises:
+        UserError: the run has no RTL.
+    """
+    directory = RunDirectory(run)
+    graph_folder = directory.stage("03_graph", made_by=MADE_BY)
+    folding = directory.stage("05_folding", made_by=MADE_BY) / "folding.json"
+    rtl = directory.stage("06_rtl", made_by=MADE_BY)
+    port_bits = directory.manifest("06_rtl", made_by=MADE_BY)["config"]["port_bits"]
+    graph = graph_file.load(graph_folder).graph
+    blocks = lower(graph, load_folding(folding, graph), port_bits)
+    library = build_model(rtl, blocks)
+    return RtlExecutor(
+        Simulator(library, blocks, graph, rtl, port_bits=port_bits), identity_of(rtl)
+    )
+
+
+def open_golden(run: Path) -> GoldenExecutor:
+    """The golden model of a run.
+
+    Raises:
+        UserError: the run has no folded graph.
+    """
+    directory = RunDirectory(run)
+    graph = graph_file.load(directory.stage("03_graph", made_by=MADE_BY)).graph
+    folder = directory.stage("05_folding", made_by=MADE_BY)
+    board = directory.manifest("05_folding", made_by=MADE_BY)["config"]["board"]
+    bits = board_named(board).dma_bits
+    blocks = lower(graph, load_folding(folder / "folding.json", graph), bits)
+    sent, received = blocks[0].source.packing(bits), blocks[-1].sink.packing(bits)
+    rtl = directory.stage("06_rtl", made_by=MADE_BY)
+    return GoldenExecutor(graph, sent, received, identity_of(rtl))
+
+
+def main() -> int:
+    """Serves one executor on stdin and stdout."""
+    parser = argparse.ArgumentParser(prog="python -m hw_build.virtual_executor")
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("--golden", action="store_true", help="the golden model, not the RTL")
+    options = parser.parse_args()
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not get between the messages
+    try:
+        opened = open_golden(options.run) if options.golden else open_rtl(options.run)
+        with opened as executor:
+            serve(executor, sys.stdin.buffer, replies)
+    except NarrowgaugeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

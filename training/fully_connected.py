@@ -1,0 +1,38 @@
+"""Networks of linear layers on a flat input."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from training.layers import activation_of, linear_of
+from training.network import Network, score_layer
+from training.network_config import FullyConnectedConfig
+
+
+class FullyConnected(Network):
+    """Linear layers without bias, each but the last with batch norm, activation and dropout.
+
+    Input: (N, n_features) in [0, 1]; output: (N, n_classes) scores.
+    """
+
+    def __init__(self, config: FullyConnectedConfig, n_features: int, n_classes: int) -> None:
+        super().__init__(config, (n_features,))
+        self.input_dropout = nn.Dropout(config.dropout)
+        self.hidden = nn.ModuleList()
+        for n_neurons in config.hidden:
+            layer = nn.Sequential()
+            linear = linear_of(config.weight_quantiser, n_features, n_neurons)
+            layer.add_module("linear", linear)
+            layer.add_module("norm", nn.BatchNorm1d(n_neurons))
+            activation = activation_of(config.activation_quantiser, or_else=nn.ReLU())
+            layer.add_module("activation", activation)
+            layer.add_module("dropout", nn.Dropout(config.dropout))
+            self.hidden.append(layer)
+            n_features = n_neurons
+        self.output = score_layer(linear_of(config.weight_quantiser, n_features, n_classes))
+
+    def body(self, x: Tensor) -> Tensor:
+        x = self.input_dropout(x)
+        for layer in self.hidden:
+            x = layer(x)
+        return x

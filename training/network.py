@@ -1,0 +1,85 @@
+"""What every network is: a quantised input, a body, and scores with one positive scale."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import numpy as np
+import torch
+from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
+from torch import Tensor, nn
+
+from training.layers import AveragePool, Residual, activation_of
+from training.network_config import NetworkConfig
+from training.score_norm import ScalarAffine, ScalarNorm
+
+_LEAST_SCALE = 1e-3
+
+
+class Network(nn.Module):
+    """Input: (N, *input_shape) in [0, 1]; output: (N, n_classes) scores.
+
+    The input is taken to [-1, 1] by 2x - 1 and quantised, both in the network, so that a batch is
+    the data set's own numbers. A subclass sets `output`, whose `linear` and `norm` are the last
+    layer and its `ScalarNorm`, and computes in `body` what `output` takes.
+
+    `input_shape` is (F,), or channels first as PyTorch and ONNX have it: (C, L) or (C, H, W).
+    """
+
+    output: nn.Sequential
+
+    def __init__(self, config: NetworkConfig, input_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.input_shape = input_shape
+        self.input_quantiser = activation_of(config.input_quantiser, or_else=nn.Identity())
+
+    def body(self, x: Tensor) -> Tensor:
+        """From the quantised input to what `output` takes."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.body(self.input_quantiser(2.0 * x - 1.0)))
+
+    def arrange(self, images: np.ndarray) -> np.ndarray:
+        """A data set's flat images (N, F), channels last, as (N, *input_shape)."""
+        channels, *positions = self.input_shape
+        images = images.reshape(len(images), *positions, channels)
+        return np.ascontiguousarray(np.moveaxis(images, -1, 1))
+
+    @torch.no_grad()
+    def clip_parameters(self) -> None:
+        """After each step: weights that get quantised stay in [-1, 1], these scales positive.
+
+        The scale of the scores, for the arg max; that of a norm behind an add or an average pool,
+        which has no row of weights of its own that hardware could negate.
+        """
+        for module in self.modules():
+            if has_quantised_weights(module):
+                module.weight.clamp_(-1.0, 1.0)
+            elif isinstance(module, Residual | AveragePool):
+                module.norm.weight.clamp_(min=_LEAST_SCALE)
+        self.output.norm.gamma.clamp_(min=_LEAST_SCALE)
+
+
+def has_quantised_weights(module: nn.Module) -> bool:
+    is_layer = isinstance(module, QuantWeightBiasInputOutputLayer)
+    return is_layer and module.weight_quant.is_quant_enabled
+
+
+def score_layer(linear: nn.Module) -> nn.Sequential:
+    """The `output` of a network that ends in this layer."""
+    output = nn.Sequential()
+    output.add_module("linear", linear)
+    output.add_module("norm", ScalarNorm())
+    return output
+
+
+AnyNetwork = TypeVar("AnyNetwork", bound=Network)
+
+
+def frozen(network: AnyNetwork) -> AnyNetwork:
+    """A copy in evaluation mode whose every scale is the float32 number that QONNX will carry."""
+    network = copy.deepcopy(network).eval().requires_grad_(False)
+    network.output.norm = ScalarAffine(network.output.norm)
+    return network
