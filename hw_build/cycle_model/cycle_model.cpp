@@ -97,7 +97,7 @@ enum Status : int32_t {
     DONE = 0,      // all frames have left
     PERIODIC = 1,  // the last `period` frames will be repeated for ever
     STUCK = 2,     // nothing will ever move again
-    LATE = 3,      // `most_cycles` are over
+    SLOW = 3,      // the host has not been able to keep its pace for several frames
 };
 
 extern "C" {
@@ -108,8 +108,8 @@ struct Job {
     uint64_t* recorded_beats;   // per stream: how many have passed
     uint64_t* capacities;       // per stream: how many are kept
     uint64_t n_frames, input_beats, output_beats;  // beats of a frame
-    uint64_t most_cycles;
-    uint64_t pace_cycles, pace_beats;  // offer beat i from cycle i * cycles / beats on; 0: at once
+    uint64_t pace_cycles, pace_frames;  // the host's beats come evenly, so many frames in so many
+                                        // cycles; 0: each as soon as it can be taken
     uint64_t random_state;
     uint64_t cycle, frames_done, period;  // results
     int32_t input, output;             // streams
@@ -139,27 +139,70 @@ int32_t model_stream_state(Model* m, int32_t stream) {
 
 int64_t model_most_held(Model* m, int32_t block) { return m->blocks[block]->most_held(); }
 
+}  // extern "C"
+
+namespace {
+
+constexpr uint64_t SLOW_FRAMES = 6;
+
+// For each state at the end of a frame: after which frame it was seen first.
+using Seen = std::unordered_map<std::string, uint64_t>;
+
+// True if the state at the end of this frame is that at the end of an earlier one. A host with a
+// pace is part of the state as long as it holds back; when it lags behind, it is no longer felt.
+bool repeats(Job& job, std::string state, uint64_t input_done, uint64_t held_back, Seen& seen) {
+    const bool paced = job.pace_frames != 0;
+    const uint64_t last_end = job.frames_done > 1 ? job.frame_ends[job.frames_done - 2] : 0;
+    const bool felt = paced && held_back >= last_end;
+    const uint64_t host[] = {
+        felt ? input_done - job.frames_done * job.input_beats : input_done % job.input_beats,
+        felt ? job.cycle * job.pace_frames % job.pace_cycles : 0,
+        felt ? 0 : held_back + 1,  // without a pause since then
+    };
+    state.append(reinterpret_cast<const char*>(host), sizeof host);
+    const auto [place, is_new] = seen.emplace(std::move(state), job.frames_done);
+    if (!is_new) job.period = job.frames_done - place->second;
+    return !is_new;
+}
+
+// True if the last frames took longer than the pace, by more than their unevenness.
+bool is_slow(const Job& job) {
+    const uint64_t last = job.frames_done - 1;
+    const uint64_t cycles = job.frame_ends[last] - job.frame_ends[last - SLOW_FRAMES];
+    const uint64_t uneven = job.pace_frames - 1;
+    return cycles * job.pace_frames > SLOW_FRAMES * (job.pace_cycles + uneven);
+}
+
+}  // namespace
+
+extern "C" {
+
 int32_t model_run(Model* m, Job* job) {
     Wires& wires = m->wires;
     Random random{job->random_state};
     const bool stalls = job->stall_input != 0 || job->stall_output != 0;
     const uint64_t n_input = job->n_frames * job->input_beats;
     uint64_t input_done = 0, output_beat = 0;
+    uint64_t held_back = 0, frame_held_back = 0;  // the last cycle and frame that waited for a beat
     bool offered = false;
-    std::unordered_map<std::string, uint64_t> seen;  // by registers: after which frame
+    Seen seen;
     const auto record = [job](int stream) {
         const uint64_t beat = job->recorded_beats[stream]++;
         if (beat < job->capacities[stream]) job->recorded[stream][beat] = job->cycle;
     };
-    for (; job->cycle < job->most_cycles; ++job->cycle) {
+    const uint64_t pace_beats = job->pace_frames * job->input_beats;
+    for (;; ++job->cycle) {
         bool wanted = true;
         if (stalls) {
             if (!offered) offered = random.byte() >= job->stall_input;
             wanted = random.byte() >= job->stall_output;
-        } else if (job->pace_beats) {
-            const uint64_t due = input_done * job->pace_cycles / job->pace_beats;
-            if (due > job->cycle && wires.awake.empty() && !wires.valid[job->input])
-                job->cycle = due;  // until then nothing moves
+        } else if (pace_beats) {
+            const uint64_t due = input_done * job->pace_cycles / pace_beats;
+            if (due > job->cycle) {
+                frame_held_back = job->frames_done;
+                held_back = job->cycle;
+                if (wires.awake.empty()) job->cycle = due;  // until then nothing moves
+            }
             offered = due <= job->cycle;
         } else {
             offered = true;
@@ -186,18 +229,11 @@ int32_t model_run(Model* m, Job* job) {
         output_beat = 0;
         job->frame_ends[job->frames_done++] = job->cycle;
         if (job->frames_done == job->n_frames) return DONE;
-        if (job->stop_if_periodic) {
-            std::string state = m->registers();
-            const uint64_t position = input_done % job->input_beats;
-            state.append(reinterpret_cast<const char*>(&position), sizeof position);
-            const auto [place, is_new] = seen.emplace(std::move(state), job->frames_done);
-            if (!is_new) {
-                job->period = job->frames_done - place->second;
-                return PERIODIC;
-            }
-        }
+        if (job->stop_if_periodic && repeats(*job, m->registers(), input_done, held_back, seen))
+            return PERIODIC;
+        if (pace_beats && job->frames_done > frame_held_back + SLOW_FRAMES && is_slow(*job))
+            return SLOW;
     }
-    return LATE;
 }
 
 }  // extern "C"

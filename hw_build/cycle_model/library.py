@@ -21,7 +21,7 @@ class Job(ctypes.Structure):
     _fields_ = [
         *((name, POINTER) for name in ("frame_ends", "recorded", "recorded_beats", "capacities")),
         *((name, ctypes.c_uint64) for name in ("n_frames", "input_beats", "output_beats")),
-        *((name, ctypes.c_uint64) for name in ("most_cycles", "pace_cycles", "pace_beats")),
+        *((name, ctypes.c_uint64) for name in ("pace_cycles", "pace_frames")),
         *((name, ctypes.c_uint64) for name in ("random_state", "cycle", "frames_done", "period")),
         *((name, ctypes.c_int32) for name in ("input", "output")),
         *((name, ctypes.c_uint32) for name in ("stall_input", "stall_output")),

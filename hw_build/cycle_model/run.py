@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Collection
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -13,8 +14,7 @@ from ..simulator import Stalls
 from .deadlock import deadlock
 from .library import POINTER, Job, load_library
 
-_STUCK = 2
-_FOREVER = 1 << 62
+_STUCK, _SLOW = 2, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,21 +22,26 @@ class CycleRun:
     """What happened, in cycles from the one that offers the first beat, which is number 0.
 
     `frame_ends` are the cycles in which the frames' last beats left. `period` is not 0 if the last
-    so many frames are repeated for ever. `beat_cycles` tells for each recorded stream when its
-    beats passed. `most_held` is by the names of the deep_fifo blocks: the beats held at most.
+    so many frames are repeated for ever. `slow` tells that the host's pace was too fast.
+    `beat_cycles` holds for each recorded stream when its beats passed, `most_held` by the names of
+    the deep_fifo blocks the beats held at most.
     """
 
     frame_ends: np.ndarray
     period: int
+    slow: bool
     beat_cycles: dict[str, np.ndarray]
     most_held: dict[str, int]
 
     @property
-    def interval(self) -> int | float:
-        """Mean cycles from frame to frame over the last period; it has to be known."""
+    def interval(self) -> Fraction:
+        """Mean cycles from frame to frame, exact where the period is known.
+
+        Otherwise over the shortest period in which the last frames' distances repeat.
+        """
         ends = self.frame_ends
-        mean = int(ends[-1] - ends[-1 - self.period]) / self.period
-        return int(mean) if mean.is_integer() else mean
+        period = self.period or _steady_period(np.diff(ends).tolist())
+        return Fraction(int(ends[-1] - ends[-1 - period]), period)
 
 
 def follow_frames(
@@ -45,9 +50,8 @@ def follow_frames(
     *,
     stalls: Stalls | None = None,
     record: Collection[str] = (),
-    pace: int | None = None,
+    pace: Fraction | None = None,
     until_periodic: bool = False,
-    most_cycles: int = _FOREVER,
     library: ctypes.CDLL | None = None,
 ) -> CycleRun:
     """Runs the model from its reset until `n_frames` have left.
@@ -55,10 +59,9 @@ def follow_frames(
     Args:
         stalls: random back-pressure, cycle for cycle that of a `Simulator` with the same stalls.
         record: names of streams whose beats' cycles are kept.
-        pace: the host spreads a frame's beats evenly over so many cycles; otherwise it always
-            offers one.
+        pace: the host spreads a frame's beats evenly over so many cycles, and the run ends where
+            that proves too fast; otherwise it always offers a beat.
         until_periodic: stop as soon as it is certain that the last frames repeat themselves.
-        most_cycles: stop then; fewer frames may have left.
         library: another build of the model.
 
     Raises:
@@ -86,9 +89,8 @@ def follow_frames(
         n_frames=n_frames,
         input_beats=source.beats,
         output_beats=sink.beats,
-        most_cycles=most_cycles,
-        pace_cycles=pace or 0,
-        pace_beats=source.beats if pace else 0,
+        pace_cycles=pace.numerator if pace else 0,
+        pace_frames=pace.denominator if pace else 0,
         random_state=stalls.state,
         input=numbers[source.name],
         output=numbers[sink.name],
@@ -110,7 +112,16 @@ def follow_frames(
     finally:
         library.model_close(model)
     cycles = {name: array[: beats[numbers[name]]].astype(np.int64) for name, array in kept.items()}
-    return CycleRun(ends[: job.frames_done].astype(np.int64), int(job.period), cycles, held)
+    left = ends[: job.frames_done].astype(np.int64)
+    return CycleRun(left, int(job.period), status == _SLOW, cycles, held)
+
+
+def _steady_period(gaps: list[int]) -> int:
+    """The shortest period in which the last gaps repeat; half of them if there is none."""
+    for period in range(1, len(gaps) // 2 + 1):
+        if gaps[-period:] == gaps[-2 * period : -period]:
+            return period
+    return max(1, len(gaps) // 2)
 
 
 def describe(blocks: tuple[Block, ...]) -> str:
