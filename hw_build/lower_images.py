@@ -107,11 +107,10 @@ def concat_block(blocks: list[Block], layer: Concat, streams: list[Stream]) -> S
 
 def upsample_block(layer: Upsample, x: TensorInfo, stream: Stream) -> Block:
     """Repeats pixels to the right, and a row kept in memory downwards."""
-    height, width, _ = x.shape
+    width = x.shape[1]
     down, right = layer.factors
     sink = replace(stream, name=layer.name, layer=layer.name, vectors=stream.vectors * down * right)
     parameters: dict[str, int | str] = {
-        "HEIGHT": height,
         "WIDTH": width,
         "CHANNEL_BEATS": stream.vector_beats,
         "BEAT_BITS": stream.width,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,8 @@ _CYCLES_PER_CALL = 500_000
 class _Job(ctypes.Structure):
     _fields_ = [
         *((name, _POINTER) for name in ("input", "output", "output_cycles")),
-        *((name, _POINTER) for name in ("recorded", "recorded_beats", "capacities")),
+        *((name, _POINTER) for name in ("recorded", "recorded_cycles")),
+        *((name, _POINTER) for name in ("recorded_beats", "capacities")),
         *((name, ctypes.c_uint64) for name in ("n_input", "n_output", "input_done")),
         *((name, ctypes.c_uint64) for name in ("output_done", "cycle", "first_offer_cycle")),
         *((name, ctypes.c_uint64) for name in ("idle", "patience", "random_state")),
@@ -52,18 +53,25 @@ class Stalls:
     output: float = 0.0
     seed: int = 1
 
+    @property
+    def state(self) -> int:
+        """What the generator of random numbers starts from."""
+        return (self.seed * 2 + 1) * 0x9E3779B97F4A7C15 % 2**64
+
 
 @dataclass(frozen=True, eq=False)
 class SimulationResult:
     """`layers` holds the integers (N, C) of each recorded stream, the output included; `beats`
     the recorded streams as they passed on the wires, uint32 (N * beats a frame, words a beat);
     `frame_ends` the cycle at which each frame's last beat left, counted from the cycle that
-    offered the first input beat; `cycles` all of them."""
+    offered the first input beat; `cycles` all of them; `beat_cycles`, if asked for, when the
+    beats of recorded streams passed, counted from the first cycle of the batch."""
 
     layers: dict[str, np.ndarray]
     beats: dict[str, np.ndarray]
     frame_ends: np.ndarray
     cycles: int
+    beat_cycles: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def latency(self) -> int:
@@ -156,6 +164,7 @@ class Simulator:
         batch: np.ndarray,
         *,
         record: Collection[str] = (),
+        record_cycles: bool = False,
         stalls: Stalls | None = None,
         check_protocol: bool = False,
         progress: Callable[[int, int], None] | None = None,
@@ -165,6 +174,7 @@ class Simulator:
         Args:
             record: names of the streams that are kept besides the output. A layer's stream has
                 the layer's name; converters have streams of their own.
+            record_cycles: keeps the cycles of their beats as well.
             stalls: random back-pressure at both ends.
             check_protocol: checks the AXI4-Stream rules on every stream in every cycle.
             progress: called with frames done and frames in all.
@@ -175,32 +185,40 @@ class Simulator:
         """
         source, sink = self._ports
         n = len(batch)
+        ahead = streams_ahead(self._blocks)
+        if ahead:
+            self.reset()  # what has already come of the next frame belongs to this batch
         beats_in = source.packing(self._port_bits).pack(batch.reshape(n, -1))
         output = np.zeros(n * sink.beats, np.uint64)
         cycles = np.zeros(n * sink.beats, np.uint64)
         n_streams = len(self._streams)
-        recorded = (_POINTER * n_streams)()
+        recorded, recorded_cycles = (_POINTER * n_streams)(), (_POINTER * n_streams)()
         beats = (ctypes.c_uint64 * n_streams)()
         capacities = (ctypes.c_uint64 * n_streams)()
         kept: dict[str, tuple[Stream, np.ndarray, int]] = {}
+        beat_cycles: dict[str, np.ndarray] = {}
         for i, stream in enumerate(self._streams):
             if stream.name in record:
                 words = self._library.sim_stream_words(self._handle, i)
                 array = np.zeros((n * stream.beats, words), np.uint32)
                 kept[stream.name] = (stream, array, i)
                 recorded[i], capacities[i] = array.ctypes.data, len(array)
+                if record_cycles:
+                    beat_cycles[stream.name] = np.zeros(len(array), np.uint64)
+                    recorded_cycles[i] = beat_cycles[stream.name].ctypes.data
         stalls = stalls or Stalls()
         job = _Job(
             input=beats_in.ctypes.data,
             output=output.ctypes.data,
             output_cycles=cycles.ctypes.data,
             recorded=ctypes.addressof(recorded),
+            recorded_cycles=ctypes.addressof(recorded_cycles),
             recorded_beats=ctypes.addressof(beats),
             capacities=ctypes.addressof(capacities),
             n_input=n * source.beats,
             n_output=len(output),
             patience=10_000 + 20 * sum(block.cycles for block in self._blocks),
-            random_state=(stalls.seed * 2 + 1) * 0x9E3779B97F4A7C15 % 2**64,
+            random_state=stalls.state,
             stall_input=round(stalls.input * 256),
             stall_output=round(stalls.output * 256),
             check_protocol=check_protocol,
@@ -222,7 +240,7 @@ class Simulator:
         }
         zero_padded = zero_padded_streams(self._blocks)
         for name, (stream, array, i) in kept.items():
-            if beats[i] != n * stream.beats:
+            if beats[i] != n * stream.beats and (name not in ahead or beats[i] < n * stream.beats):
                 raise GateError(
                     "a stream carried another number of beats than the batch has",
                     where=name,
@@ -234,7 +252,8 @@ class Simulator:
         layers[self._graph.output.name] = self._integers(sink, output, self._port_bits, n)
         ends = cycles[sink.beats - 1 :: sink.beats].astype(np.int64) - job.first_offer_cycle
         beats_of = {name: array for name, (_, array, _) in kept.items()}
-        return SimulationResult(layers, beats_of, ends, int(job.cycle))
+        passed = {name: array.astype(np.int64) for name, array in beat_cycles.items()}
+        return SimulationResult(layers, beats_of, ends, int(job.cycle), passed)
 
     def _integers(
         self, stream: Stream, beats: np.ndarray, beat_bits: int, n_frames: int
@@ -320,6 +339,18 @@ class Simulator:
         raise GateError(
             f"simulation stopped: {_STATUS[status]}", where=where, found="; ".join(states)
         )
+
+
+def streams_ahead(blocks: tuple[Block, ...]) -> set[str]:
+    """Names of the streams that may carry beats of a frame before any of it has come in.
+
+    A Pad begins the next frame by itself, and what follows it goes on from there.
+    """
+    ahead: set[str] = set()
+    for block in blocks:
+        if block.module == "pad" or any(stream.name in ahead for stream in block.sources):
+            ahead |= {stream.name for stream in block.sinks}
+    return ahead
 
 
 def zero_padded_streams(blocks: tuple[Block, ...]) -> set[str]:

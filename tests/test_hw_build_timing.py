@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from random_networks import random_case
 
+from hw_build.cycle_model.run import CycleRun
 from hw_build.folding import Folding
 from hw_build.graph import BIPOLAR, Graph, Input, IntType, MatVec
 from hw_build.lowering import lower
-from hw_build.timing import Cycles, _steady_pace, predict
+from hw_build.timing import Cycles, predict
 
 
 def one_unit(rows: int, columns: int, bits: int, pe: int, simd: int) -> Cycles:
@@ -40,5 +41,5 @@ def test_no_frame_comes_faster_than_the_busiest_block(seed: int) -> None:
 
 
 def test_the_pace_is_that_of_the_end_even_if_it_alternates() -> None:
-    assert _steady_pace([4, 10, 14, 18, 22, 26]) == 4
-    assert _steady_pace([0, 9, 12, 16, 19, 23, 26, 30]) == 3.5
+    assert CycleRun(np.array([4, 10, 14, 18, 22, 26]), 0, False, {}, {}).interval == 4
+    assert CycleRun(np.array([0, 9, 12, 16, 19, 23, 26, 30]), 0, False, {}, {}).interval == 3.5
