@@ -3,8 +3,8 @@
 //
 //   0x00 MAGIC      read        0x4E475747
 //   0x04 VERSION    read        1, of this map
-//   0x08 IDENTITY   read        four words, the least significant first
-//   0x18 FRAMES     read/write  of a transfer; 1 after reset
+//   0x08 IDENTITY   read        four words, the most significant first
+//   0x18 FRAMES     read/write  of a transfer; 0 after reset
 //   0x1C CONTROL    write       bit 0 clears the counters below
 //   0x20 CYCLES     read        see transfer_counters
 //   0x24 FRAMES_DONE            read
@@ -69,7 +69,7 @@ module axi_lite_registers #(
       address_held <= 1'b0;
       data_held <= 1'b0;
       answer <= 1'b0;
-      frames_now <= 32'd1;
+      frames_now <= '0;
     end else begin
       address_held <= ~write & (address_held | s_axi_lite_awvalid);
       data_held <= ~write & (data_held | s_axi_lite_wvalid);
@@ -102,10 +102,10 @@ module axi_lite_registers #(
     case (s_axi_lite_araddr[11:2])
       10'h00: found = MAGIC;
       10'h01: found = VERSION;
-      10'h02: found = IDENTITY[31:0];
-      10'h03: found = IDENTITY[63:32];
-      10'h04: found = IDENTITY[95:64];
-      10'h05: found = IDENTITY[127:96];
+      10'h02: found = IDENTITY[127:96];
+      10'h03: found = IDENTITY[95:64];
+      10'h04: found = IDENTITY[63:32];
+      10'h05: found = IDENTITY[31:0];
       10'h06: found = frames_now;
       10'h08: found = cycles;
       10'h09: found = frames_done;
