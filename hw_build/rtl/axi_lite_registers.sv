@@ -4,7 +4,7 @@
 //   0x00 MAGIC      read        0x4E475747
 //   0x04 VERSION    read        1, of this map
 //   0x08 IDENTITY   read        four words, of a file that names the build
-//   0x18 FRAMES     read/write  of a transfer; 1 after reset
+//   0x18 FRAMES     read/write  of a transfer; 0 after reset
 //   0x1C CONTROL    write       bit 0 clears the counters below
 //   0x20 CYCLES     read        see transfer_counters
 //   0x24 FRAMES_DONE            read
@@ -71,7 +71,7 @@ module axi_lite_registers #(
       address_held <= 1'b0;
       data_held <= 1'b0;
       answer <= 1'b0;
-      frames_now <= 32'd1;
+      frames_now <= '0;
     end else begin
       address_held <= ~write & (address_held | s_axi_lite_awvalid);
       data_held <= ~write & (data_held | s_axi_lite_wvalid);

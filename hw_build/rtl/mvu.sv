@@ -50,7 +50,7 @@ module mvu #(
   localparam integer LEVEL_WIDTH = (LEVEL_BITS > 0) ? LEVEL_BITS : SUM_BITS;
   localparam integer STAGES = (LEVEL_BITS > 1) ? LEVEL_BITS - 1 : 0;
 
-  // The vector is taken once and replayed for every group of PE rows, unless each has its own lanes.
+  // The vector is taken once and replayed for every group of rows, but for DEPTHWISE.
   wire [LANES*ACT_BITS-1:0] act;
   wire act_valid, act_ready;
   generate

@@ -2,7 +2,7 @@
 module scaled #(
     parameter integer BITS = 4,
     parameter integer KIND = 1,        // 0 unsigned, 1 two's complement, 2 bipolar (1 bit)
-    parameter integer MULTIPLIER = 1,  // any integer
+    parameter integer MULTIPLIER = 1,  // 1 or more
     parameter integer OUT_BITS = 5
 ) (
     input  wire [BITS-1:0]     x,

@@ -32,17 +32,26 @@ module stream_add #(
   assign m_axis_tdata = sums;
   assign m_axis_tvalid = valid;
 
+  // A negative multiplier is a subtraction.
+  localparam integer MAGNITUDE_A = (MULTIPLIER_A < 0) ? -MULTIPLIER_A : MULTIPLIER_A;
+  localparam integer MAGNITUDE_B = (MULTIPLIER_B < 0) ? -MULTIPLIER_B : MULTIPLIER_B;
   genvar i;
   generate
     for (i = 0; i < LANES; i = i + 1) begin : lane
       wire [OUT_BITS-1:0] a, b;
       scaled #(
-          .BITS(A_BITS), .KIND(A_KIND), .MULTIPLIER(MULTIPLIER_A), .OUT_BITS(OUT_BITS)
+          .BITS(A_BITS), .KIND(A_KIND), .MULTIPLIER(MAGNITUDE_A), .OUT_BITS(OUT_BITS)
       ) of_a (.x(s0_axis_tdata[i*A_BITS+:A_BITS]), .y(a));
       scaled #(
-          .BITS(B_BITS), .KIND(B_KIND), .MULTIPLIER(MULTIPLIER_B), .OUT_BITS(OUT_BITS)
+          .BITS(B_BITS), .KIND(B_KIND), .MULTIPLIER(MAGNITUDE_B), .OUT_BITS(OUT_BITS)
       ) of_b (.x(s1_axis_tdata[i*B_BITS+:B_BITS]), .y(b));
-      always_ff @(posedge clk) if (take) sums[i*OUT_BITS+:OUT_BITS] <= a + b;
+      wire [OUT_BITS-1:0] sum;
+      if (MULTIPLIER_B > 0) begin : plus
+        assign sum = (MULTIPLIER_A < 0) ? b - a : a + b;
+      end else begin : minus
+        assign sum = (MULTIPLIER_A < 0) ? -a - b : a - b;
+      end
+      always_ff @(posedge clk) if (take) sums[i*OUT_BITS+:OUT_BITS] <= sum;
     end
   endgenerate
   always_ff @(posedge clk) begin

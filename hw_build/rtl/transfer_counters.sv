@@ -17,7 +17,7 @@ module transfer_counters #(
     output wire [31:0] output_stalls,  // cycles in which an output beat waits
     output reg  [31:0] latency,        // of the latest transfer's first frame: from the first input
                                        // beat taken to the frame's end, both cycles counted
-    output reg  [31:0] interval        // between the ends of a transfer's last two frames so far
+    output reg  [31:0] interval        // between the ends of its last two frames; 0 if it has one
 );
   localparam integer BEAT_BITS = (OUTPUT_BEATS > 1) ? $clog2(OUTPUT_BEATS) : 1;
   reg [BEAT_BITS-1:0] beat;
@@ -45,8 +45,8 @@ module transfer_counters #(
   always_ff @(posedge clk) begin
     if (clear_all) latency <= '0;
     else if (end_of_frame & ~later_frame) latency <= span;
-    if (clear_all) interval <= '0;
-    else if (end_of_frame & later_frame) interval <= span;
+    if (clear_all | (end_of_frame & ~later_frame)) interval <= '0;
+    else if (end_of_frame) interval <= span;
   end
   saturating_counter of_cycles (
       .clk(clk), .clear(clear_all), .count(under_way), .value(cycles)
