@@ -158,7 +158,12 @@ def classes_of(graph: Graph, scores: np.ndarray) -> np.ndarray:
 def _arranged(
     array: np.ndarray, graph: Graph, name: str, shapes: dict[str, tuple[int, ...]]
 ) -> np.ndarray:
-    """PyTorch's integers of a layer, laid out as the QONNX tensor is, as the layer has them."""
+    """PyTorch's integers of a layer as the layer has them: vectors of images are in tensor order.
+
+    Images are channels last as they come, without rows where the signal has one dimension.
+    """
     if array.ndim < 2 or np.prod(array.shape[1:]) != np.prod(shapes[name]):
         return array  # the gate says what is wrong with it
-    return graph.meanings[name].arrange(array, shapes[name])
+    if array.ndim == 2:
+        return graph.meanings[name].arrange(array, shapes[name])
+    return array.reshape(len(array), *shapes[name])
