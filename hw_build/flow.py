@@ -27,6 +27,7 @@ file (seeded random inputs, unless --inputs gives an .npy of inputs as the model
 
 def run(arguments: argparse.Namespace) -> None:
     """The whole flow, or up to --until."""
+    from .board_gate import pynq_version
     from .stages import STAGES, Flow  # imports numpy, onnx and more: after the options
     from .verilator import tool_versions
 
@@ -60,6 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
     _require_place(out)
     if STAGE_NAMES.index(arguments.until) >= STAGE_NAMES.index("simulation"):
         tool_versions()  # what a later stage lacks is said before the first one runs
+    if STAGE_NAMES.index(arguments.until) >= STAGE_NAMES.index("board"):
+        pynq_version()
     directory = RunDirectory(out)
     started = time.monotonic()
     with directory.lock():
