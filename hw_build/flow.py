@@ -12,7 +12,7 @@ from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory
 
 from .boards import BOARDS, board_named
-from .options import DEFAULT_TARGET_FPS, STAGE_NAMES, Options
+from .options import DEFAULT_TARGET_FPS, FIFO_CHOICES, STAGE_NAMES, Options
 
 MODEL, VECTORS = "model.onnx", "vectors.npz"
 
@@ -39,7 +39,9 @@ def run(arguments: argparse.Namespace) -> None:
             raise UserError("not a positive number", where=option, found=str(value))
     if arguments.seed < 0:
         raise UserError("a seed is 0 or more", where="--seed", found=str(arguments.seed))
-    for option, path in (("--inputs", arguments.inputs), ("--folding", arguments.folding)):
+    fifo_file = None if arguments.fifo in FIFO_CHOICES else Path(arguments.fifo)
+    files = {"--inputs": arguments.inputs, "--folding": arguments.folding, "--fifo": fifo_file}
+    for option, path in files.items():
         if path is not None and not path.is_file():
             found = "a folder" if path.is_dir() else "no such file"
             raise UserError("an option names no file", where=f"{option} {path}", found=found)
@@ -52,6 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
         target_fps=arguments.target_fps,
         inputs=arguments.inputs,
         folding=arguments.folding,
+        fifo=arguments.fifo,
         output=arguments.output,
         input_type=arguments.input_type,
         seed=arguments.seed,
@@ -194,6 +197,13 @@ def _parser() -> argparse.ArgumentParser:
         default=DEFAULT_TARGET_FPS,
         metavar="N",
         help=f"frames a second that the folding must reach ({DEFAULT_TARGET_FPS:,.0f})",
+    )
+    add(
+        "--fifo",
+        default="auto",
+        metavar="auto|minimal|FILE",
+        help="FIFO depths: sized for full speed (auto), to the last beat (minimal, slower), or by "
+        "stream, as a run wrote them",
     )
     add("--folding", type=Path, metavar="FILE", help="PE and SIMD by layer, as a run wrote them")
     add(

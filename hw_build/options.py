@@ -13,6 +13,9 @@ STAGE_NAMES = (
 )
 """The stages in order, as --until takes them."""
 
+FIFO_CHOICES = ("auto", "minimal")
+"""How FIFOs are sized: fast, or to the last beat."""
+
 DEFAULT_TARGET_FPS = 100_000.0
 
 
@@ -21,6 +24,7 @@ class Options:
     """What a user asked for; see `python -m hw_build.flow run --help`.
 
     `model` is a QONNX file; `vectors` the exported test vectors beside it, if it is a run's.
+    `fifo` is one of FIFO_CHOICES or the path of a file of depths.
     """
 
     model: Path
@@ -30,10 +34,16 @@ class Options:
     target_fps: float = DEFAULT_TARGET_FPS
     inputs: Path | None = None
     folding: Path | None = None
+    fifo: str = "auto"
     output: str = "auto"
     input_type: str | None = None
     seed: int = 0
     trace: bool = False
+
+    @property
+    def fifo_file(self) -> Path | None:
+        """Where the FIFOs' depths are read from, if they are given."""
+        return None if self.fifo in FIFO_CHOICES else Path(self.fifo)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON: paths as text, the board by its name."""

@@ -26,7 +26,10 @@ from .bundle import write_bundle
 from .emit import emit
 from .estimate import block_resources
 from .executors import check_software, classes_of, outputs_of, scores_layer
+from .fifo_sizing import full_interval, size_fifos
+from .fifos import load_fifos, save_fifos, with_fifos
 from .finn.flow import run_finn
+from .folded import FIFO_FILE, FOLDING_FILE, load_blocks
 from .folding import Folding, load_folding, save_folding
 from .folding_search import choose_folding
 from .golden import execute
@@ -101,9 +104,8 @@ class Flow:
         return {"inputs": path} if path is not None else {}
 
     def blocks(self, imported: Imported):
-        """The accelerator's blocks, from the graph and the folding of this run."""
-        folding = load_folding(self.folder(FOLDING) / "folding.json", imported.graph)
-        return lower(imported.graph, folding, self.options.board.dma_bits)
+        """The accelerator's blocks, from the graph, the folding and the FIFOs of this run."""
+        return load_blocks(self.folder(FOLDING), imported.graph, self.options.board.dma_bits)
 
 
 GRAPH, GOLDEN, FOLDING, RTL = "03_graph", "04_golden", "05_folding", "06_rtl"
@@ -179,10 +181,14 @@ def check_golden(flow: Flow) -> None:
 
 
 def choose(flow: Flow) -> None:
-    """Folding, and what follows from it before simulation: cycles and estimated resources."""
+    """Folding and FIFOs, and what follows before simulation: cycles and estimated resources."""
     options = flow.options
     config: dict[str, Any] = {"clock_mhz": options.clock_mhz, "board": options.board.name}
     inputs = {"graph": flow.folder(GRAPH)}
+    if options.fifo_file is not None:
+        inputs["fifos"] = options.fifo_file
+    else:
+        config["fifo"] = options.fifo
     if options.folding is not None:
         inputs["folding"] = options.folding
     else:
@@ -195,8 +201,14 @@ def choose(flow: Flow) -> None:
         else:
             interval = int(options.clock_mhz * 1e6 / options.target_fps)
             folding = _folding_for(graph, interval, options.board.dma_bits)
-        (folder / "folding.json").write_text(save_folding(folding))
+        (folder / FOLDING_FILE).write_text(save_folding(folding))
         blocks = lower(graph, folding, options.board.dma_bits)
+        if options.fifo_file is not None:
+            depths = load_fifos(options.fifo_file, blocks)
+        else:
+            depths = size_fifos(blocks, minimal=options.fifo == "minimal")
+        (folder / FIFO_FILE).write_text(save_fifos(depths))
+        blocks = with_fifos(blocks, depths)
         estimated = {block.name: block_resources(block) for block in with_port_blocks(blocks)}
         _write_json(
             folder / "prediction.json",
@@ -215,15 +227,15 @@ MOST_TRIES = 10
 
 
 def _folding_for(graph: Graph, interval: int, port_bits: int) -> dict[str, Folding]:
-    """The cheapest folding found whose predicted interval meets `interval`, or comes nearest.
+    """The cheapest folding found whose interval meets `interval`, or comes nearest.
 
-    `choose_folding` holds every block by itself to the interval; neighbours that wait for each
-    other's bursts can need a little more, and are then folded for a little less.
+    `choose_folding` counts the beats of every block; one that has to wait for its own first ones
+    can need a little more, and is then folded for a little less. FIFOs see to the rest.
     """
     wanted, best, fewest = interval, {}, float("inf")
     for _ in range(MOST_TRIES):
         folding = choose_folding(graph, wanted, port_bits)
-        cycles = predict(lower(graph, folding, port_bits)).interval
+        cycles = full_interval(lower(graph, folding, port_bits))
         if cycles < fewest:
             best, fewest = folding, cycles
         if cycles <= interval or wanted == 1:
@@ -242,7 +254,11 @@ def write_rtl(flow: Flow) -> None:
         RTL,
         body,
         config={"port_bits": flow.options.board.dma_bits},
-        inputs={"graph": flow.folder(GRAPH), "folding": flow.folder(FOLDING) / "folding.json"},
+        inputs={
+            "graph": flow.folder(GRAPH),
+            "folding": flow.folder(FOLDING) / FOLDING_FILE,
+            "fifos": flow.folder(FOLDING) / FIFO_FILE,
+        },
     )
 
 

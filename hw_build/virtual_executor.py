@@ -21,10 +21,9 @@ from . import graph_file
 from .blocks import ports
 from .boards import board_named
 from .emit import identity_of
-from .folding import load_folding
+from .folded import load_blocks
 from .golden import execute
 from .lower_streams import flat
-from .lowering import lower
 from .simulator import Simulator
 from .verilator import build_model
 
@@ -92,11 +91,11 @@ def open_rtl(run: Path) -> RtlExecutor:
     """
     directory = RunDirectory(run)
     graph_folder = directory.stage("03_graph", made_by=MADE_BY)
-    folding = directory.stage("05_folding", made_by=MADE_BY) / "folding.json"
+    folding = directory.stage("05_folding", made_by=MADE_BY)
     rtl = directory.stage("06_rtl", made_by=MADE_BY)
     port_bits = directory.manifest("06_rtl", made_by=MADE_BY)["config"]["port_bits"]
     graph = graph_file.load(graph_folder).graph
-    blocks = lower(graph, load_folding(folding, graph), port_bits)
+    blocks = load_blocks(folding, graph, port_bits)
     library = build_model(rtl, blocks)
     return RtlExecutor(
         Simulator(library, blocks, graph, rtl, port_bits=port_bits), identity_of(rtl)
@@ -114,7 +113,7 @@ def open_golden(run: Path) -> GoldenExecutor:
     folder = directory.stage("05_folding", made_by=MADE_BY)
     board = directory.manifest("05_folding", made_by=MADE_BY)["config"]["board"]
     bits = board_named(board).dma_bits
-    blocks = lower(graph, load_folding(folder / "folding.json", graph), bits)
+    blocks = load_blocks(folder, graph, bits)
     sent, received = (flat(stream).packing(bits) for stream in ports(blocks))
     rtl = directory.stage("06_rtl", made_by=MADE_BY)
     return GoldenExecutor(graph, sent, received, identity_of(rtl))

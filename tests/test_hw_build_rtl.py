@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from accelerators import Accelerator, build
+from accelerators import Accelerator, build, check_cycles
 from random_networks import (
     ACT_TYPES,
     WEIGHT_KINDS,
@@ -38,6 +38,7 @@ def check_all(made: Accelerator) -> None:
         assert result.latency == predicted.latency
         for stalls in STALLS:
             gate.check(model, 12, stalls)
+            check_cycles(made, model, 12, stalls)
         gate.check(model, 1)
         gate.check(model, 2)
         again, _ = gate.check(model)

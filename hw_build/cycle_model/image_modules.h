@@ -23,7 +23,11 @@ struct Pad final : Block {
     }
     bool on_image() const { return r.row < HEIGHT && r.beat < PIXELS; }
     bool passes() const override { return true; }
-    void offer() override { set_valid(!on_image() || valid()); }
+    bool leading() const {  // before the image's first beat
+        const bool above = FIRST_ROW > 0 && r.row >= FIRST_ROW;
+        return above || (FIRST_BEAT > 0 && r.row == 0 && r.beat >= FIRST_BEAT);
+    }
+    void offer() override { set_valid(valid() || !(on_image() || leading())); }
     bool step() override {
         set_ready(on_image() && ready());
         if (!offered() || !ready()) return false;

@@ -1,5 +1,6 @@
-// Puts pixels of one value around an image. They are given without waiting for the input, and no
-// beat is kept: what is taken leaves in the same cycle.
+// Puts pixels of one value around an image. No beat is kept: what is taken leaves in the same cycle.
+// Padding is given without waiting for the input, but for what comes before an image's first beat:
+// that waits until the beat is offered, so that nothing moves between transfers.
 module pad #(
     parameter integer HEIGHT = 8,         // rows and columns of the image that comes in
     parameter integer WIDTH = 8,
@@ -36,10 +37,12 @@ module pad #(
   wire end_of_row = 32'(beat) == ((LEFT == 0) ? ROW : FIRST_BEAT) - 1;
   wire on_rows, on_columns;
   wire on_image = on_rows & on_columns;
+  wire above, beside;  // before the first beat of the image
+  wire leading = above | beside;
   wire fire = m_axis_tvalid & m_axis_tready;
 
   assign s_axis_tready = on_image & m_axis_tready;
-  assign m_axis_tvalid = ~on_image | s_axis_tvalid;
+  assign m_axis_tvalid = s_axis_tvalid | ~(on_image | leading);
   genvar i;
   generate
     if (TOP + BOTTOM == 0) begin : every_row
@@ -51,6 +54,16 @@ module pad #(
       assign on_columns = 1'b1;
     end else begin : some_columns
       assign on_columns = 32'(beat) < WIDTH * CHANNEL_BEATS;
+    end
+    if (TOP == 0) begin : from_the_first_row
+      assign above = 1'b0;
+    end else begin : rows_above
+      assign above = 32'(row) >= FIRST_ROW;
+    end
+    if (LEFT == 0) begin : from_the_first_column
+      assign beside = 1'b0;
+    end else begin : columns_beside
+      assign beside = (row == '0) & (32'(beat) >= FIRST_BEAT);
     end
     for (i = 0; i < LANES; i = i + 1) begin : lane
       wire [OUT_LANE_BITS-1:0] passed;
