@@ -29,7 +29,8 @@ class FullyConnected(Network):
             layer.add_module("dropout", nn.Dropout(config.dropout))
             self.hidden.append(layer)
             n_features = n_neurons
-        self.output = score_layer(linear_of(config.weight_quantiser, n_features, n_classes))
+        linear = linear_of(config.weight_quantiser, n_features, n_classes, one_scale=True)
+        self.output = score_layer(linear)
 
     def body(self, x: Tensor) -> Tensor:
         x = self.input_dropout(x)

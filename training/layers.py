@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from deploy.errors import UserError
 from training import network_config as config_of
+from training.method_quantiser import has_fixed_range
 from training.quantisers import activation_quantiser, weight_quantiser
 
 Shape = tuple[int, ...]
@@ -32,14 +33,17 @@ def activation_of(quantiser_name: str, or_else: nn.Module) -> nn.Module:
     return or_else if quantiser is None else QuantIdentity(act_quant=quantiser)
 
 
-def linear_of(quantiser_name: str, n_inputs: int, n_outputs: int) -> QuantLinear:
-    quantiser = weight_quantiser(quantiser_name)
+def linear_of(
+    quantiser_name: str, n_inputs: int, n_outputs: int, one_scale: bool = False
+) -> QuantLinear:
+    """`one_scale`: for the scores, whose greatest is to be the greatest integer's."""
+    quantiser = weight_quantiser(quantiser_name, one_scale)
     layer = QuantLinear(n_inputs, n_outputs, bias=False, weight_quant=quantiser)
     return _with_spread_weights(layer)
 
 
 def _with_spread_weights(layer: nn.Module) -> nn.Module:
-    if layer.weight_quant.is_quant_enabled:
+    if layer.weight_quant.is_quant_enabled and has_fixed_range(layer):
         # Levels are fixed at +-1: start spread over the whole range, not at 1/sqrt(n_inputs).
         nn.init.uniform_(layer.weight, -1.0, 1.0)
     return layer
