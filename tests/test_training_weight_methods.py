@@ -29,6 +29,8 @@ BY_HAND = {
     "dorefa1": ([[1, -1, 1, -1], [1, 1, -1, 1]], 0.24),
     "dorefa2": ([[3, -1, 1, -1], [1, 1, -1, 1]], 1 / 3),
     "int3_channel": ([[3, 0, 1, -2], [1, 0, -3, 2]], [[0.3], [0.02]]),
+    "quinary": ([[2, 0, 1, -1], [0, 0, 0, 0]], 0.5),
+    "quinary_channel": ([[2, 0, 1, -1], [1, 0, -2, 1]], [[0.45], [0.03]]),
     "log2": ([[2, -1, 1, -1], [1, 1, -1, 1]], 0.5),
     "log3": ([[8, -1, 2, -4], [1, 1, -1, 1]], 0.125),
     "binary_stochastic": ([[1, -1, 1, -1], [1, 1, -1, 1]], 1.0),
@@ -93,7 +95,7 @@ def test_baked_weights_are_those_of_the_method(name: str) -> None:
     assert torch.equal(layer.weight, before)
 
 
-@pytest.mark.parametrize("name", ["twn_channel", "dorefa1", "dorefa2", "log3", "int4_channel"])
+@pytest.mark.parametrize("name", ["twn_channel", "dorefa1", "dorefa2", "log3", "quinary_channel"])
 def test_qonnx_computes_the_same_integers(name: str) -> None:
     digits = load_dataset("digits", n_train=50, n_test=40)
     config = FullyConnectedConfig(

@@ -11,13 +11,14 @@ import math
 from dataclasses import dataclass
 
 import torch
-from brevitas.nn import QuantConv1d, QuantConv2d, QuantIdentity, QuantLinear
+from brevitas.nn import QuantConv1d, QuantConv2d, QuantLinear
 from torch import Tensor, nn
 
 from deploy.errors import UserError
 from training import network_config as config_of
+from training.activations import quantised_activation
 from training.method_quantiser import has_fixed_range
-from training.quantisers import activation_quantiser, weight_quantiser
+from training.quantisers import weight_quantiser
 
 Shape = tuple[int, ...]
 
@@ -29,8 +30,7 @@ _AVERAGE_POOLS = {1: nn.AvgPool1d, 2: nn.AvgPool2d}
 
 def activation_of(quantiser_name: str, or_else: nn.Module) -> nn.Module:
     """The quantiser of a name; `or_else` where activations stay in floating point."""
-    quantiser = activation_quantiser(quantiser_name)
-    return or_else if quantiser is None else QuantIdentity(act_quant=quantiser)
+    return quantised_activation(quantiser_name) or or_else
 
 
 def linear_of(

@@ -15,6 +15,8 @@ WeightQuantiserName = Literal[
     "binary_stochastic",
     "twn",
     "twn_channel",
+    "quinary",
+    "quinary_channel",
     "dorefa1",
     "dorefa2",
     "dorefa3",
@@ -32,6 +34,17 @@ WeightQuantiserName = Literal[
     "log2",
     "log3",
 ]
+ActivationQuantiserName = Literal[
+    QuantiserName,
+    "quinary",
+    "binary_stochastic",
+    "dorefa2",
+    "dorefa3",
+    "dorefa4",
+    "dorefa5",
+    "dorefa6",
+    "dorefa7",
+]
 Size = Annotated[int, Field(ge=1, le=65536)]
 Kernel = Annotated[int, Field(ge=1, le=64)]
 
@@ -46,7 +59,7 @@ class _Quantised(ConfigTable):
         description="Quantiser of all weights; the last layer has one scale where the others have "
         "one per channel."
     )
-    activation_quantiser: QuantiserName = Field(
+    activation_quantiser: ActivationQuantiserName = Field(
         description="Quantiser of every hidden layer's output; float is a ReLU."
     )
 

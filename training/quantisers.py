@@ -37,6 +37,9 @@ from training.weight_methods import METHODS
 LEVEL_BITS = {"binary": 1} | {f"int{bits}": bits for bits in range(2, 9)}
 NAMES = ("float", *LEVEL_BITS)
 WEIGHT_NAMES = (*NAMES, *METHODS)
+# DoReFa's activations, whose levels start at 0; see `activations` for the other names.
+ACTIVATION_METHOD_BITS = {f"dorefa{bits}": bits for bits in range(2, 8)}
+ACTIVATION_NAMES = (*NAMES, "quinary", "binary_stochastic", *ACTIVATION_METHOD_BITS)
 
 
 class _ConstantScale(ExtendedInjector):
@@ -76,6 +79,13 @@ def weight_quantiser(name: str, one_scale: bool = False) -> type[ExtendedInjecto
 def activation_quantiser(name: str) -> type[ExtendedInjector] | None:
     """The Brevitas `act_quant` of a quantiser's name; None leaves activations unquantised."""
     return _with_levels(_Activations, name)
+
+
+def unsigned_quantiser(bits: int) -> type[ExtendedInjector]:
+    """The Brevitas `act_quant` of levels 0 .. n over n = 2^bits - 1."""
+    return _Activations.let(
+        bit_width=bits, quant_type=QuantType.INT, signed=False, narrow_range=False, min_val=0.0
+    )
 
 
 def _with_levels(kind: type[ExtendedInjector], name: str) -> type[ExtendedInjector] | None:

@@ -67,6 +67,19 @@ def _twn(w: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     return straight_through(w, w.detach().sign() * kept * scale), scale
 
 
+def quinary(w: Tensor, training: bool) -> tuple[Tensor, Tensor]:
+    """q = clip(round(2 * w), -2, 2), scale = 1 / 2. Straight-through."""
+    q = torch.round(2.0 * w.detach()).clamp(-2.0, 2.0)
+    return straight_through(w, q / 2.0), w.new_tensor(0.5)
+
+
+def quinary_channel(w: Tensor, training: bool) -> tuple[Tensor, Tensor]:
+    """scale = max|w| / 2 of each channel, q = round(w / scale). Straight-through."""
+    dims = tuple(range(1, w.dim()))
+    scale = (w.detach().abs().amax(dims, keepdim=True) / 2.0).clamp(min=_LEAST_SCALE)
+    return straight_through(w, (w.detach() / scale).round() * scale), scale
+
+
 def dorefa(bits: int) -> Method:
     """DoReFa, n = 2^bits - 1.
 
@@ -144,6 +157,8 @@ METHODS = (
         "binary_stochastic": WeightMethod(stochastic_binary, 1, has_fixed_range=True),
         "twn": WeightMethod(ternary_twn, 2),
         "twn_channel": WeightMethod(ternary_twn_channel, 2, per_tensor="twn"),
+        "quinary": WeightMethod(quinary, 3, has_fixed_range=True),
+        "quinary_channel": WeightMethod(quinary_channel, 3, per_tensor="quinary"),
         "dorefa1": WeightMethod(dorefa(1), 1),
     }
     | {f"dorefa{bits}": WeightMethod(dorefa(bits), bits + 1) for bits in range(2, 8)}
