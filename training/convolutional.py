@@ -26,7 +26,7 @@ class Convolutional(Network):
         """
         shape = _channels_first(config, shape)
         super().__init__(config, shape)
-        builder = LayerBuilder(config)
+        builder = LayerBuilder(config, shape)
         self.layers = nn.ModuleList()
         for index, layer in enumerate(config.layers):
             try:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from deploy.errors import UserError
 from training import network_config as config_of
 from training.activations import quantised_activation
+from training.gradients import with_quantised_gradient
 from training.method_quantiser import has_fixed_range
 from training.quantisers import weight_quantiser
 
@@ -95,6 +96,7 @@ class LayerBuilder:
     """
 
     network: config_of.ConvolutionalConfig
+    input_shape: Shape
 
     def build(self, layer: config_of.Layer, shape: Shape) -> tuple[nn.Module, Shape]:
         if len(shape) == 1 and not isinstance(layer, config_of.Dense):
@@ -124,6 +126,9 @@ class LayerBuilder:
             case config_of.Dense():
                 return self._dense(shape, layer.neurons)
 
+    def _is_first(self, shape: Shape) -> bool:
+        return shape is self.input_shape
+
     def _activation(self) -> nn.Module:
         return activation_of(self.network.activation_quantiser, or_else=nn.ReLU())
 
@@ -149,6 +154,7 @@ class LayerBuilder:
         )
         layer = nn.Sequential()
         layer.add_module("convolution", _with_spread_weights(convolution))
+        with_quantised_gradient(layer, self.network.gradient_bits, self._is_first(shape))
         layer.add_module("norm", _norm_of(shape, channels))
         layer.add_module("activation", activation or self._activation())
         return layer, _after_window(shape, channels, kernel, stride, padding)
@@ -159,6 +165,7 @@ class LayerBuilder:
             layer.add_module("flatten", nn.Flatten())
         weights = self.network.weight_quantiser
         layer.add_module("linear", linear_of(weights, math.prod(shape), neurons))
+        with_quantised_gradient(layer, self.network.gradient_bits, self._is_first(shape))
         layer.add_module("norm", nn.BatchNorm1d(neurons))
         layer.add_module("activation", self._activation())
         layer.add_module("dropout", nn.Dropout(self.network.dropout))

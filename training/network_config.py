@@ -62,6 +62,13 @@ class _Quantised(ConfigTable):
     activation_quantiser: ActivationQuantiserName = Field(
         description="Quantiser of every hidden layer's output; float is a ReLU."
     )
+    gradient_bits: int | None = Field(
+        None,
+        ge=2,
+        le=16,
+        description="DoReFa's bits of the gradients of all layers but the first and the last, in "
+        "training; floating point if not given.",
+    )
 
 
 class FullyConnectedConfig(_Quantised):
