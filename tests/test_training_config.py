@@ -65,6 +65,8 @@ def test_all_precisions_of_the_fully_connected_networks_are_shipped() -> None:
 
 def test_a_config_knows_exactly_the_quantisers_that_exist() -> None:
     assert get_args(network_config.QuantiserName) == quantisers.NAMES
+    assert get_args(network_config.ActivationQuantiserName) == quantisers.ACTIVATION_NAMES
+    assert get_args(network_config.WeightQuantiserName) == quantisers.WEIGHT_NAMES
 
 
 def tables_of(table: type[ConfigTable]) -> Iterator[type[ConfigTable]]:

@@ -39,10 +39,11 @@ NETWORKS = [
 QUICK = ("cnv_w1a1", "cnv_padded_w1a1", "resnet_w2a2", "depthwise_w2a2", "fire_w2a2", "conv1d_w2a2")
 
 
-def network_of(name: str) -> Network:
+def network_of(name: str, **changes: str) -> Network:
     """A shipped network, untrained, whose statistics and norms are drawn at random."""
     torch.manual_seed(0)
-    network = build_network(load_config(CONFIGS / f"{name}.toml").network, DIGITS.shape, 10)
+    config = load_config(CONFIGS / f"{name}.toml").network.model_copy(update=changes)
+    network = build_network(config, DIGITS.shape, 10)
     inputs = torch.tensor(DIGITS.to_unit(network.arrange(DIGITS.train_images)))
     for _ in range(3):
         network(inputs)
@@ -75,7 +76,15 @@ def test_every_kind_of_layer_is_among_the_networks() -> None:
     ],
 )
 def test_qonnx_computes_the_same_integers(name: str) -> None:
-    network = network_of(name)
+    compare_with_qonnx(network_of(name))
+
+
+@pytest.mark.parametrize("weights", ["twn_channel", "quinary", "log3"])
+def test_qonnx_computes_the_same_of_baked_weights(weights: str) -> None:
+    compare_with_qonnx(network_of("digits_cnv_w2a2", weight_quantiser=weights))
+
+
+def compare_with_qonnx(network: Network) -> None:
     vectors = make_vectors(network, DIGITS)
     model = ModelWrapper(to_qonnx(network))
     onnx.checker.check_model(model.model)

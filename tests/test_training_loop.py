@@ -10,14 +10,16 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from deploy.errors import UserError
 from training import loop, train
-from training.config import Config, parse_config
+from training.config import Config, DataConfig, parse_config
 from training.datasets import load_dataset
 from training.networks import build_network
 
@@ -125,6 +127,92 @@ def test_a_checkpoint_that_is_not_this_networks_is_refused(tmp_path: Path) -> No
     samples = loop.train_samples(load_dataset("digits"), network)
     with pytest.raises(UserError, match=r"(?s)checkpoint.*checkpoint\.pt.*delete the file"):
         loop.train(network, samples, config_of().training, tmp_path)
+
+
+def with_validation(epochs: int, **training: int) -> Config:
+    table = tomllib.loads(toml_of(epochs))
+    table["data"]["validation_samples"] = 200
+    table["training"] |= training
+    return parse_config(table, where="test")
+
+
+def lines_of(run: Path) -> list[dict]:
+    text = (run / train.STAGE / loop.METRICS).read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_best_epoch_of_held_out_samples_is_kept(tmp_path: Path) -> None:
+    config = with_validation(12)
+    stage = train.train_run(config, tmp_path)
+    accuracies = [line["validation_accuracy"] for line in lines_of(tmp_path)]
+    dataset = load_dataset("digits")
+    fitted, held = dataset.held_out(200)
+    assert len(fitted.train_labels) == 1001
+    assert np.array_equal(held.test_images, dataset.train_images[1001:])
+    network = build_network(config.network, dataset.shape, 10)
+    samples = loop.evaluation_samples(held, network)
+    for file, expected in ((train.WEIGHTS, max(accuracies)), (train.LAST, accuracies[-1])):
+        network.load_state_dict(load_file(stage / file))
+        assert loop.accuracy(network, samples) == expected
+    network.load_state_dict(load_file(stage / train.WEIGHTS))
+    summary = json.loads((stage / train.SUMMARY).read_text())
+    assert summary["test_accuracy"] == loop.accuracy(
+        network, loop.evaluation_samples(dataset, network)
+    )
+    assert (summary["n_train_samples"], summary["n_validation_samples"]) == (1001, 200)
+
+
+def test_patience_ends_training_and_resumes_to_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = with_validation(100, patience=2)
+    train.train_run(config, tmp_path / "whole")
+    accuracies = [line["validation_accuracy"] for line in lines_of(tmp_path / "whole")]
+    assert 3 <= len(accuracies) < 100
+    assert accuracies.index(max(accuracies)) == len(accuracies) - 3
+    save = loop._save
+
+    def save_and_stop(*arguments: Any) -> None:
+        save(*arguments)
+        if len(arguments[3].metrics) == len(accuracies) - 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        train.train_run(config, tmp_path / "cut")
+    monkeypatch.setattr(loop, "_save", save)
+    train.train_run(config, tmp_path / "cut")
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    assert [line["validation_accuracy"] for line in lines_of(tmp_path / "cut")] == accuracies
+
+
+def test_what_training_cannot_do_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"(?s)end early.*training\.patience.*validation_samples"):
+        parse_config(
+            {
+                **tomllib.loads(toml_of()),
+                "training": {"epochs": 1, "learning_rate": 0.1, "patience": 3},
+            },
+            where="test",
+        )
+    too_many = with_validation(1).model_copy(
+        update={"data": DataConfig(name="digits", validation_samples=1200)}
+    )
+    with pytest.raises(UserError, match=r"(?s)too few training samples.*1200 of 1201"):
+        train.train_run(too_many, tmp_path)
+    augmented = config_of().model_copy(
+        update={"data": DataConfig(name="digits", augmentation="crop_flip")}
+    )
+    with pytest.raises(UserError, match=r"(?s)only images are augmented.*\(64,\)"):
+        train.train_run(augmented, tmp_path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_named(tmp_path: Path) -> None:
+    table = tomllib.loads(toml_of())
+    table["training"]["device"] = "cuda"
+    with pytest.raises(UserError, match=r"(?s)no GPU.*training\.device"):
+        train.train_run(parse_config(table, where="test"), tmp_path)
 
 
 class Planted:

@@ -32,6 +32,18 @@ class DataConfig(ConfigTable):
         None, ge=1, description="Only the first so many test samples; all if not given."
     )
 
+    validation_samples: int = Field(
+        0,
+        ge=0,
+        description="The last so many training samples are not trained on but measured after "
+        "every epoch; the weights of the best epoch are kept.",
+    )
+    augmentation: Literal["none", "crop_flip"] = Field(
+        "none",
+        description="Change of training images: crop_flip moves each by up to 4 pixels and mirrors "
+        "half of them; for convolutional networks of 2 dimensions.",
+    )
+
 
 class TrainingConfig(ConfigTable):
     """How to learn it."""
@@ -47,6 +59,12 @@ class TrainingConfig(ConfigTable):
     seed: int = Field(
         1, ge=0, lt=2**31, description="Seed of weights, batches and dropout: same seed, same net."
     )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Training ends after so many epochs without a better validation accuracy.",
+    )
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Where the network is trained.")
     threads: int = Field(
         1,
         ge=1,
@@ -111,9 +129,17 @@ def load_config(
 def parse_config(table: dict[str, Any], *, where: str) -> Config:
     """A `Config` from plain tables; `where` names their source in messages."""
     try:
-        return Config.model_validate(_tuples(table))
+        config = Config.model_validate(_tuples(table))
     except ValidationError as error:
         raise explain(error, Config, where) from error
+    if config.training.patience and not config.data.validation_samples:
+        raise UserError(
+            "training can't end early without validation samples",
+            where=f"{where}: training.patience",
+            found="data.validation_samples = 0",
+            fix="set data.validation_samples, or leave training.patience off",
+        )
+    return config
 
 
 def _tuples(value: Any) -> Any:

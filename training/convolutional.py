@@ -26,7 +26,7 @@ class Convolutional(Network):
         """
         shape = _channels_first(config, shape)
         super().__init__(config, shape)
-        builder = LayerBuilder(config)
+        builder = LayerBuilder(config, shape)
         self.layers = nn.ModuleList()
         for index, layer in enumerate(config.layers):
             try:
@@ -41,7 +41,8 @@ class Convolutional(Network):
                 ) from error
             self.layers.append(module)
         self.flatten = nn.Flatten() if len(shape) > 1 else nn.Identity()
-        linear = linear_of(config.weight_quantiser, math.prod(shape), n_classes)
+        n_features = math.prod(shape)
+        linear = linear_of(config.weight_quantiser, n_features, n_classes, one_scale=True)
         self.output = score_layer(linear)
 
     def body(self, x: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from deploy.errors import UserError
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -35,6 +37,27 @@ class Dataset:
     def to_unit(self, images: np.ndarray) -> np.ndarray:
         """uint8 of any shape to float32 in [0, 1], correctly rounded."""
         return images.astype(np.float32) / np.float32(self.full_scale)
+
+    def held_out(self, n: int) -> tuple[Dataset, Dataset]:
+        """Without the last n training samples; and these in the test set's place.
+
+        Raises:
+            UserError: fewer than 2 would be left to train on.
+        """
+        cut = len(self.train_labels) - n
+        if cut < 2:
+            raise UserError(
+                "too few training samples are left beside those for validation",
+                where="data.validation_samples",
+                found=f"{n} of {len(self.train_labels)}",
+            )
+        rest = replace(
+            self, train_images=self.train_images[:cut], train_labels=self.train_labels[:cut]
+        )
+        held = replace(
+            self, test_images=self.train_images[cut:], test_labels=self.train_labels[cut:]
+        )
+        return rest, held
 
     def first(self, n_train: int | None, n_test: int | None) -> Dataset:
         """Only the first samples of each part; all where there is no number."""

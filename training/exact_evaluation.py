@@ -18,6 +18,7 @@ from brevitas.nn import QuantIdentity
 from torch import Tensor, nn
 
 from training.exact_arithmetic import ExactArithmetic
+from training.method_quantiser import is_baked
 from training.network import Network, frozen, has_quantised_weights
 
 _BATCH_ELEMENTS = 1 << 25
@@ -64,7 +65,7 @@ class ExactNetwork:
                 module.act_quant.fused_activation_quant_proxy.tensor_quant.scaling_impl = (
                     _FixedScale(scale)
                 )
-            elif has_quantised_weights(module):
+            elif has_quantised_weights(module) and not is_baked(module):
                 scale = module.quant_weight().scale
                 module.weight_quant.tensor_quant.scaling_impl = _FixedScale(scale)
         self.network = network.double()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from training.gradients import with_quantised_gradient
 from training.layers import activation_of, linear_of
 from training.network import Network, score_layer
 from training.network_config import FullyConnectedConfig
@@ -19,17 +20,19 @@ class FullyConnected(Network):
         super().__init__(config, (n_features,))
         self.input_dropout = nn.Dropout(config.dropout)
         self.hidden = nn.ModuleList()
-        for n_neurons in config.hidden:
+        for index, n_neurons in enumerate(config.hidden):
             layer = nn.Sequential()
             linear = linear_of(config.weight_quantiser, n_features, n_neurons)
             layer.add_module("linear", linear)
+            with_quantised_gradient(layer, config.gradient_bits, is_first=index == 0)
             layer.add_module("norm", nn.BatchNorm1d(n_neurons))
             activation = activation_of(config.activation_quantiser, or_else=nn.ReLU())
             layer.add_module("activation", activation)
             layer.add_module("dropout", nn.Dropout(config.dropout))
             self.hidden.append(layer)
             n_features = n_neurons
-        self.output = score_layer(linear_of(config.weight_quantiser, n_features, n_classes))
+        linear = linear_of(config.weight_quantiser, n_features, n_classes, one_scale=True)
+        self.output = score_layer(linear)
 
     def body(self, x: Tensor) -> Tensor:
         x = self.input_dropout(x)

@@ -11,12 +11,15 @@ import math
 from dataclasses import dataclass
 
 import torch
-from brevitas.nn import QuantConv1d, QuantConv2d, QuantIdentity, QuantLinear
+from brevitas.nn import QuantConv1d, QuantConv2d, QuantLinear
 from torch import Tensor, nn
 
 from deploy.errors import UserError
 from training import network_config as config_of
-from training.quantisers import activation_quantiser, weight_quantiser
+from training.activations import quantised_activation
+from training.gradients import with_quantised_gradient
+from training.method_quantiser import has_fixed_range
+from training.quantisers import weight_quantiser
 
 Shape = tuple[int, ...]
 
@@ -28,18 +31,20 @@ _AVERAGE_POOLS = {1: nn.AvgPool1d, 2: nn.AvgPool2d}
 
 def activation_of(quantiser_name: str, or_else: nn.Module) -> nn.Module:
     """The quantiser of a name; `or_else` where activations stay in floating point."""
-    quantiser = activation_quantiser(quantiser_name)
-    return or_else if quantiser is None else QuantIdentity(act_quant=quantiser)
+    return quantised_activation(quantiser_name) or or_else
 
 
-def linear_of(quantiser_name: str, n_inputs: int, n_outputs: int) -> QuantLinear:
-    quantiser = weight_quantiser(quantiser_name)
+def linear_of(
+    quantiser_name: str, n_inputs: int, n_outputs: int, one_scale: bool = False
+) -> QuantLinear:
+    """`one_scale`: for the scores, whose greatest is to be the greatest integer's."""
+    quantiser = weight_quantiser(quantiser_name, one_scale)
     layer = QuantLinear(n_inputs, n_outputs, bias=False, weight_quant=quantiser)
     return _with_spread_weights(layer)
 
 
 def _with_spread_weights(layer: nn.Module) -> nn.Module:
-    if layer.weight_quant.is_quant_enabled:
+    if layer.weight_quant.is_quant_enabled and has_fixed_range(layer):
         # Levels are fixed at +-1: start spread over the whole range, not at 1/sqrt(n_inputs).
         nn.init.uniform_(layer.weight, -1.0, 1.0)
     return layer
@@ -91,6 +96,7 @@ class LayerBuilder:
     """
 
     network: config_of.ConvolutionalConfig
+    input_shape: Shape
 
     def build(self, layer: config_of.Layer, shape: Shape) -> tuple[nn.Module, Shape]:
         if len(shape) == 1 and not isinstance(layer, config_of.Dense):
@@ -120,6 +126,9 @@ class LayerBuilder:
             case config_of.Dense():
                 return self._dense(shape, layer.neurons)
 
+    def _is_first(self, shape: Shape) -> bool:
+        return shape is self.input_shape
+
     def _activation(self) -> nn.Module:
         return activation_of(self.network.activation_quantiser, or_else=nn.ReLU())
 
@@ -145,6 +154,7 @@ class LayerBuilder:
         )
         layer = nn.Sequential()
         layer.add_module("convolution", _with_spread_weights(convolution))
+        with_quantised_gradient(layer, self.network.gradient_bits, self._is_first(shape))
         layer.add_module("norm", _norm_of(shape, channels))
         layer.add_module("activation", activation or self._activation())
         return layer, _after_window(shape, channels, kernel, stride, padding)
@@ -155,6 +165,7 @@ class LayerBuilder:
             layer.add_module("flatten", nn.Flatten())
         weights = self.network.weight_quantiser
         layer.add_module("linear", linear_of(weights, math.prod(shape), neurons))
+        with_quantised_gradient(layer, self.network.gradient_bits, self._is_first(shape))
         layer.add_module("norm", nn.BatchNorm1d(neurons))
         layer.add_module("activation", self._activation())
         layer.add_module("dropout", nn.Dropout(self.network.dropout))

@@ -11,7 +11,7 @@ import json
 import math
 import pickle
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from deploy.errors import UserError
 from deploy.run_directory import write_atomically
+from training.augmentation import crop_and_flip
 from training.config import TrainingConfig
 from training.dataset import Dataset
 from training.network import Network
@@ -41,25 +42,53 @@ class Samples:
     images: Tensor
     labels: Tensor
     full_scale: int
+    augmentation: str = "none"
 
     def inputs(self, index: Tensor | slice) -> Tensor:
         """What the network takes, float32 in [0, 1], for some of the samples."""
-        return self.images[index].to(torch.float32) / self.full_scale
+        return self.unit(self.images[index])
+
+    def augmented_inputs(self, index: Tensor) -> Tensor:
+        """The same of training samples, changed at random where the config says so."""
+        images = self.images[index]
+        return self.unit(crop_and_flip(images) if self.augmentation == "crop_flip" else images)
+
+    def unit(self, images: Tensor) -> Tensor:
+        return images.to(torch.float32) / self.full_scale
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
-def train_samples(dataset: Dataset, network: Network) -> Samples:
-    return _samples(dataset.train_images, dataset.train_labels, dataset, network)
+def train_samples(
+    dataset: Dataset, network: Network, device: str = "cpu", augmentation: str = "none"
+) -> Samples:
+    """The training part of a data set, on a device.
+
+    Raises:
+        UserError: what is to be augmented are no images, as the network takes them.
+    """
+    if augmentation != "none" and len(network.input_shape) != 3:
+        raise UserError(
+            "only images are augmented, and this network takes none",
+            where="data.augmentation",
+            found=f"{augmentation}, inputs of shape {network.input_shape}",
+            fix='set data.augmentation to "none", or take a convolutional network',
+        )
+    samples = _samples(dataset.train_images, dataset.train_labels, dataset, network, device)
+    return replace(samples, augmentation=augmentation)
 
 
-def test_samples(dataset: Dataset, network: Network) -> Samples:
-    return _samples(dataset.test_images, dataset.test_labels, dataset, network)
+def evaluation_samples(dataset: Dataset, network: Network, device: str = "cpu") -> Samples:
+    """The test part of a data set, or what is held out in its place, on a device."""
+    return _samples(dataset.test_images, dataset.test_labels, dataset, network, device)
 
 
-def _samples(images: np.ndarray, labels: np.ndarray, dataset: Dataset, network: Network) -> Samples:
-    return Samples(torch.tensor(network.arrange(images)), torch.tensor(labels), dataset.full_scale)
+def _samples(
+    images: np.ndarray, labels: np.ndarray, dataset: Dataset, network: Network, device: str
+) -> Samples:
+    arranged = torch.tensor(network.arrange(images), device=device)
+    return Samples(arranged, torch.tensor(labels, device=device), dataset.full_scale)
 
 
 def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
@@ -76,21 +105,60 @@ def squared_hinge(scores: Tensor, labels: Tensor) -> Tensor:
 LOSSES = {"cross_entropy": cross_entropy, "squared_hinge": squared_hinge}
 
 
-def train(network: Network, samples: Samples, config: TrainingConfig, folder: Path) -> None:
+@dataclass(eq=False)
+class _History:
+    """What a checkpoint holds besides the network and the optimiser.
+
+    `metrics` has a line per epoch; `best` the network's state after the epoch of the greatest
+    validation accuracy, the first of equals; None without validation samples.
+    """
+
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None
+
+    def add(self, line: dict[str, Any], network: Network) -> None:
+        accuracy = line.get("validation_accuracy")
+        if accuracy is not None:
+            before = max((done["validation_accuracy"] for done in self.metrics), default=-1.0)
+            if accuracy > before:
+                self.best = {key: value.clone() for key, value in network.state_dict().items()}
+        self.metrics.append(line)
+
+    def is_over(self, config: TrainingConfig) -> bool:
+        if len(self.metrics) >= config.epochs:
+            return True
+        accuracies = [line.get("validation_accuracy", 0.0) for line in self.metrics]
+        if config.patience is None or not accuracies:
+            return False
+        return len(accuracies) - 1 - accuracies.index(max(accuracies)) >= config.patience
+
+
+def train(
+    network: Network,
+    samples: Samples,
+    config: TrainingConfig,
+    folder: Path,
+    validation: Samples | None = None,
+) -> dict[str, Tensor] | None:
     """Trains in place; goes on from the checkpoint in `folder` if there is one.
 
     Leaves `checkpoint.pt` and `metrics.jsonl` (one line per epoch: loss, accuracy on the training
-    samples as they were seen, learning rate, seconds) in `folder`.
+    samples as they were seen and on the validation samples, learning rate, seconds) in `folder`.
+
+    Returns:
+        The state of the network after the best epoch; None without validation samples.
 
     Raises:
         UserError: the loss is no longer a number, or the checkpoint is not of this network.
     """
     optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-    metrics = _resume(folder, network, optimiser)
-    with epochs_progress(len(metrics), config.epochs) as report:
-        for epoch in range(len(metrics), config.epochs):
+    history = _resume(folder, network, optimiser)
+    n_done = len(history.metrics)
+    with epochs_progress(n_done, config.epochs) as report:
+        while not history.is_over(config):
+            epoch = len(history.metrics)
             started = time.monotonic()
-            loss, accuracy, rate = _train_epoch(network, samples, config, optimiser, epoch)
+            loss, train_accuracy, rate = _train_epoch(network, samples, config, optimiser, epoch)
             if not math.isfinite(loss):
                 raise UserError(
                     "the loss is not a number any more",
@@ -98,18 +166,21 @@ def train(network: Network, samples: Samples, config: TrainingConfig, folder: Pa
                     found=str(loss),
                     fix="lower training.learning_rate",
                 )
-            seconds = round(time.monotonic() - started, 3)
-            metrics.append(
-                {
-                    "epoch": epoch + 1,
-                    "train_loss": loss,
-                    "train_accuracy": accuracy,
-                    "learning_rate": rate,
-                    "seconds": seconds,
-                }
-            )
-            _save(folder, network, optimiser, metrics)
-            report(epoch + 1, f"loss {loss:.4f}  accuracy {100 * accuracy:.2f} %")
+            line: dict[str, Any] = {
+                "epoch": epoch + 1,
+                "train_loss": loss,
+                "train_accuracy": train_accuracy,
+            }
+            text = f"loss {loss:.4f}  accuracy {100 * train_accuracy:.2f} %"
+            if validation is not None:
+                line["validation_accuracy"] = accuracy(network, validation)
+                text += f"  validation {100 * line['validation_accuracy']:.2f} %"
+            line["learning_rate"] = rate
+            line["seconds"] = round(time.monotonic() - started, 3)
+            history.add(line, network)
+            _save(folder, network, optimiser, history)
+            report(epoch + 1, text)
+    return history.best
 
 
 def _train_epoch(
@@ -123,9 +194,11 @@ def _train_epoch(
     network.train()
     torch.manual_seed(config.seed * 1_000_003 + epoch)
     loss_of = LOSSES[config.loss]
-    batches = torch.randperm(len(samples)).split(config.batch_size)
+    device = samples.labels.device
+    batches = torch.randperm(len(samples)).to(device).split(config.batch_size)
     batches = [batch for batch in batches if len(batch) > 1]
-    loss_sum, n_right, n_seen = torch.zeros(()), torch.zeros((), dtype=torch.int64), 0
+    loss_sum = torch.zeros((), device=device)
+    n_right, n_seen = torch.zeros((), dtype=torch.int64, device=device), 0
     rate = 0.0
     for step, batch in enumerate(batches):
         done = (epoch + step / len(batches)) / config.epochs
@@ -133,7 +206,7 @@ def _train_epoch(
         for group in optimiser.param_groups:
             group["lr"] = rate
         labels = samples.labels[batch]
-        scores = network(samples.inputs(batch))
+        scores = network(samples.augmented_inputs(batch))
         loss = loss_of(scores, labels)
         optimiser.zero_grad()
         loss.backward()
@@ -159,35 +232,33 @@ def accuracy(network: nn.Module, samples: Samples) -> float:
 
 
 def _save(
-    folder: Path,
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    metrics: list[dict[str, Any]],
+    folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, history: _History
 ) -> None:
     """Replaces the checkpoint, then the metrics, each at once; the checkpoint holds both."""
     state = {
         "network": network.state_dict(),
         "optimiser": optimiser.state_dict(),
-        "metrics": metrics,
+        "metrics": history.metrics,
+        "best": history.best,
     }
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_atomically(folder / CHECKPOINT, buffer.getvalue())
-    write_atomically(folder / METRICS, "".join(json.dumps(line) + "\n" for line in metrics))
+    lines = "".join(json.dumps(line) + "\n" for line in history.metrics)
+    write_atomically(folder / METRICS, lines)
 
 
-def _resume(
-    folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer
-) -> list[dict[str, Any]]:
-    """Loads the checkpoint, if there is one, without executing code from it; the epochs done."""
+def _resume(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> _History:
+    """Loads the checkpoint, if there is one, without executing code from it."""
     path = folder / CHECKPOINT
     if not path.exists():
-        return []
+        return _History()
     try:
-        state = torch.load(path, weights_only=True)
+        device = next(network.parameters()).device
+        state = torch.load(path, weights_only=True, map_location=device)
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
-        return state["metrics"]
+        return _History(state["metrics"], state["best"])
     except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(
             "the checkpoint can't be gone on with",

@@ -11,6 +11,7 @@ from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from torch import Tensor, nn
 
 from training.layers import AveragePool, Residual, activation_of
+from training.method_quantiser import bake, has_fixed_range
 from training.network_config import NetworkConfig
 from training.score_norm import ScalarAffine, ScalarNorm
 
@@ -49,13 +50,13 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def clip_parameters(self) -> None:
-        """After each step: weights that get quantised stay in [-1, 1], these scales positive.
+        """After each step: weights of a fixed range stay in [-1, 1], these scales positive.
 
         The scale of the scores, for the arg max; that of a norm behind an add or an average pool,
         which has no row of weights of its own that hardware could negate.
         """
         for module in self.modules():
-            if has_quantised_weights(module):
+            if has_quantised_weights(module) and has_fixed_range(module):
                 module.weight.clamp_(-1.0, 1.0)
             elif isinstance(module, Residual | AveragePool):
                 module.norm.weight.clamp_(min=_LEAST_SCALE)
@@ -82,4 +83,7 @@ def frozen(network: AnyNetwork) -> AnyNetwork:
     """A copy in evaluation mode whose every scale is the float32 number that QONNX will carry."""
     network = copy.deepcopy(network).eval().requires_grad_(False)
     network.output.norm = ScalarAffine(network.output.norm)
+    for module in network.modules():
+        if has_quantised_weights(module):
+            bake(module)
     return network

@@ -10,6 +10,41 @@ from training.config_table import ConfigTable
 
 # Written out, not imported: reading a config must not wait for torch and brevitas.
 QuantiserName = Literal["float", "binary", "int2", "int3", "int4", "int5", "int6", "int7", "int8"]
+WeightQuantiserName = Literal[
+    QuantiserName,
+    "binary_stochastic",
+    "twn",
+    "twn_channel",
+    "quinary",
+    "quinary_channel",
+    "dorefa1",
+    "dorefa2",
+    "dorefa3",
+    "dorefa4",
+    "dorefa5",
+    "dorefa6",
+    "dorefa7",
+    "int2_channel",
+    "int3_channel",
+    "int4_channel",
+    "int5_channel",
+    "int6_channel",
+    "int7_channel",
+    "int8_channel",
+    "log2",
+    "log3",
+]
+ActivationQuantiserName = Literal[
+    QuantiserName,
+    "quinary",
+    "binary_stochastic",
+    "dorefa2",
+    "dorefa3",
+    "dorefa4",
+    "dorefa5",
+    "dorefa6",
+    "dorefa7",
+]
 Size = Annotated[int, Field(ge=1, le=65536)]
 Kernel = Annotated[int, Field(ge=1, le=64)]
 
@@ -20,9 +55,19 @@ class _Quantised(ConfigTable):
     input_quantiser: QuantiserName = Field(
         description="Quantiser of the input, after it was taken from [0, 1] to [-1, 1]."
     )
-    weight_quantiser: QuantiserName = Field(description="Quantiser of all weights.")
-    activation_quantiser: QuantiserName = Field(
+    weight_quantiser: WeightQuantiserName = Field(
+        description="Quantiser of all weights; the last layer has one scale where the others have "
+        "one per channel."
+    )
+    activation_quantiser: ActivationQuantiserName = Field(
         description="Quantiser of every hidden layer's output; float is a ReLU."
+    )
+    gradient_bits: int | None = Field(
+        None,
+        ge=2,
+        le=16,
+        description="DoReFa's bits of the gradients of all layers but the first and the last, in "
+        "training; floating point if not given.",
     )
 
 

@@ -15,6 +15,9 @@ with B from 2 to 8; `int2` is ternary: levels {-1, 0, 1}, thresholds at +-1/2. R
 Gradients are straight-through. An activation's dL/dx is dL/dy where x does not saturate, that is
 where |x| <= 1 for `binary` and where x rounds to a level without being clipped, |x| < 1 + s/2, for
 `intB`; it is 0 beyond. A weight's is dL/dy; the training loop clips weights to [-1, 1].
+
+Weights may also follow one of the methods of `weight_methods`, whose scale depends on the weights
+or whose levels Brevitas does not know.
 """
 
 from __future__ import annotations
@@ -27,9 +30,16 @@ from brevitas.inject import ExtendedInjector
 from brevitas.inject.enum import QuantType
 from brevitas.quant.solver import ActQuantSolver, WeightQuantSolver
 
+from training.method_quantiser import MethodQuantiser
+from training.weight_methods import METHODS
+
 # The bits of every quantiser that has integer levels, by its name in a config.
 LEVEL_BITS = {"binary": 1} | {f"int{bits}": bits for bits in range(2, 9)}
 NAMES = ("float", *LEVEL_BITS)
+WEIGHT_NAMES = (*NAMES, *METHODS)
+# DoReFa's activations, whose levels start at 0; see `activations` for the other names.
+ACTIVATION_METHOD_BITS = {f"dorefa{bits}": bits for bits in range(2, 8)}
+ACTIVATION_NAMES = (*NAMES, "quinary", "binary_stochastic", *ACTIVATION_METHOD_BITS)
 
 
 class _ConstantScale(ExtendedInjector):
@@ -54,14 +64,28 @@ class _Activations(_ConstantScale, ActQuantSolver):
     max_val = 1.0
 
 
-def weight_quantiser(name: str) -> type[ExtendedInjector] | None:
-    """The Brevitas `weight_quant` of a quantiser's name; None leaves weights in floating point."""
+def weight_quantiser(name: str, one_scale: bool = False) -> type[ExtendedInjector] | None:
+    """The Brevitas `weight_quant` of a quantiser's name; None leaves weights in floating point.
+
+    With `one_scale` a method with a scale per channel becomes the one with a scale per tensor.
+    """
+    if name in METHODS:
+        if not one_scale or METHODS[name].per_tensor is None:
+            return _Weights.let(tensor_quant=MethodQuantiser, method=name)
+        return weight_quantiser(METHODS[name].per_tensor)
     return _with_levels(_Weights, name)
 
 
 def activation_quantiser(name: str) -> type[ExtendedInjector] | None:
     """The Brevitas `act_quant` of a quantiser's name; None leaves activations unquantised."""
     return _with_levels(_Activations, name)
+
+
+def unsigned_quantiser(bits: int) -> type[ExtendedInjector]:
+    """The Brevitas `act_quant` of levels 0 .. n over n = 2^bits - 1."""
+    return _Activations.let(
+        bit_width=bits, quant_type=QuantType.INT, signed=False, narrow_range=False, min_val=0.0
+    )
 
 
 def _with_levels(kind: type[ExtendedInjector], name: str) -> type[ExtendedInjector] | None:

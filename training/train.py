@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.errors import NarrowgaugeError
+from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory, write_atomically
 from training.config import Config, load_config
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 STAGE = "01_train"
 WEIGHTS = "weights.safetensors"
+LAST = "last.safetensors"
 CONFIG = "config.json"
 SUMMARY = "summary.json"
 
@@ -25,7 +27,8 @@ SUMMARY = "summary.json"
 def train_run(config: Config, run: Path, data_dir: Path | None = None) -> Path:
     """Trains into `run`/01_train unless it is there already; returns that folder.
 
-    It holds `weights.safetensors`, the resolved `config.json`, `metrics.jsonl` (a line per epoch)
+    It holds `weights.safetensors` (with validation samples the best epoch's, and the last's in
+    `last.safetensors`), the resolved `config.json`, `metrics.jsonl` (a line per epoch)
     and `summary.json` (test accuracy and what it was measured on).
 
     Raises:
@@ -56,12 +59,22 @@ def _train_into(folder: Path, config: Config, dataset: Dataset) -> None:
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(config.training.threads)
     torch.manual_seed(config.training.seed)
+    device = _device_of(config)
     network = build_network(config.network, dataset.shape, len(dataset.class_names))
-    loop.train(network, loop.train_samples(dataset, network), config.training, folder)
+    network.to(device)
+    fitted, held = dataset.held_out(config.data.validation_samples)
+    samples = loop.train_samples(fitted, network, device, config.data.augmentation)
+    validation = loop.evaluation_samples(held, network, device) if len(held.test_labels) else None
+    best = loop.train(network, samples, config.training, folder, validation)
+    if best is not None:
+        write_atomically(folder / LAST, save(network.state_dict()))
+        network.load_state_dict(best)
+    network.cpu()
     summary = {
-        "test_accuracy": loop.accuracy(network, loop.test_samples(dataset, network)),
+        "test_accuracy": loop.accuracy(network, loop.evaluation_samples(dataset, network)),
         "n_test_samples": len(dataset.test_labels),
-        "n_train_samples": len(dataset.train_labels),
+        "n_train_samples": len(fitted.train_labels),
+        "n_validation_samples": len(held.test_labels),
         "data": dataset.name,
         "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
@@ -69,6 +82,24 @@ def _train_into(folder: Path, config: Config, dataset: Dataset) -> None:
     write_atomically(folder / CONFIG, config.model_dump_json(indent=2) + "\n")
     write_atomically(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     (folder / loop.CHECKPOINT).unlink()
+
+
+def _device_of(config: Config) -> str:
+    """The device of a config, there and made to compute the same every time."""
+    import torch
+
+    if config.training.device == "cpu":
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise UserError(
+            "there is no GPU that PyTorch can use",
+            where="training.device",
+            found="cuda",
+            fix='set training.device to "cpu", or install a build of torch for this GPU',
+        )
+    # cuBLAS sums in the same order every time only with a workspace of a fixed size.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return "cuda"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,69 @@
+"""Activation quantisers that do in training, or before Brevitas' quantiser, what it does not.
+
+All are `QuantIdentity`, so that scales, hooks and export are those of any other activation.
+"""
+
+from __future__ import annotations
+
+import torch
+from brevitas.nn import QuantIdentity
+from torch import Tensor
+
+from training.quantisers import ACTIVATION_METHOD_BITS, activation_quantiser, unsigned_quantiser
+from training.weight_methods import straight_through
+
+
+class Quinary(QuantIdentity):
+    """y = q / 2, q = round(2 * clip(x, -1, 1)): -2 to 2, half to even. dL/dx = dL/dy * 1[|x| <= 1].
+
+    In QONNX a Clip, then a narrow Quant of 3 bits, which by itself would reach 3.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(act_quant=activation_quantiser("int3").let(min_val=-1.5, max_val=1.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.clamp(-1.0, 1.0))
+
+
+class Dorefa(QuantIdentity):
+    """DoReFa: y = q / n, q = round(n * clip(x, 0, 1)), n = 2^bits - 1.
+
+    dL/dx = dL/dy * 1[0 <= x <= 1].
+    """
+
+    def __init__(self, bits: int) -> None:
+        super().__init__(act_quant=unsigned_quantiser(bits))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # The quantiser clips as well, but its gradient would reach half a step further.
+        return super().forward(x.clamp(0.0, 1.0) if self.training else x)
+
+
+class StochasticBinary(QuantIdentity):
+    """BNN: +1 with probability clip((x + 1) / 2, 0, 1), else -1. dL/dx = dL/dy * 1[|x| <= 1].
+
+    In evaluation, and in QONNX, +1 where x >= 0, else -1. Draws from torch's global generator.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(act_quant=activation_quantiser("binary"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        is_one = torch.rand_like(x) < (x.detach() + 1.0) / 2.0
+        return straight_through(x.clamp(-1.0, 1.0), torch.where(is_one, 1.0, -1.0).to(x))
+
+
+def quantised_activation(name: str) -> QuantIdentity | None:
+    """A new module of a quantiser's name; None leaves activations in floating point."""
+    match name:
+        case "quinary":
+            return Quinary()
+        case "binary_stochastic":
+            return StochasticBinary()
+        case _ if name in ACTIVATION_METHOD_BITS:
+            return Dorefa(ACTIVATION_METHOD_BITS[name])
+    quantiser = activation_quantiser(name)
+    return None if quantiser is None else QuantIdentity(act_quant=quantiser)
