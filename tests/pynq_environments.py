@@ -9,6 +9,7 @@ the last package, and runs the driver's tests in a process of its own.
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,11 @@ def ssh_environment() -> Path:
         "asyncssh==2.24.1\ncryptography==50.0.2\ncffi==2.1.1\n"
         "pycparser==2.23\ntyping_extensions==4.16.0\n",
     )
+
+
+def own_environ() -> dict[str, str]:
+    """The environment variables without those that let another pynq in."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def make_environment(name: str, wanted: str) -> Path:
