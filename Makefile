@@ -45,5 +45,5 @@ lock:  ## resolve requirements.in into requirements.lock (needs uv on the PATH)
 	    --custom-compile-command "make lock"
 
 clean:  ## remove what was installed and cached here; runs/ stays
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-* .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

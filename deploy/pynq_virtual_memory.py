@@ -50,7 +50,8 @@ class VirtualBuffer(PynqBuffer):
 
     def _check(self, doing: str) -> None:
         block = getattr(self, "bo", None)
-        if isinstance(block, Block):
+        # numpy hands the attributes on to copies and empty arrays of this kind, too.
+        if isinstance(block, Block) and np.may_share_memory(self.view(np.ndarray), block.host):
             block.check_fresh(doing)
 
     def freebuffer(self) -> None:

@@ -9,6 +9,7 @@ the last package, and runs the driver's tests in a process of its own.
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,14 +22,24 @@ VERSIONS = ("3.0.1", "3.1.2", "4.0.0")
 
 def requirements_of(version: str) -> str:
     """The pinned packages of one environment, one a line."""
-    pins = (ROOT / "tests" / "pynq_requirements.txt").read_text()
-    lines = [line for line in pins.splitlines() if line and not line.startswith("#")]
-    return "\n".join([f"pynq=={version}", *lines]) + "\n"
+    return f"pynq=={version}\n" + pins_of("pynq_requirements.txt")
+
+
+def pins_of(name: str) -> str:
+    """The pinned packages in a file beside this one, one a line."""
+    lines = (ROOT / "tests" / name).read_text().splitlines()
+    return "".join(f"{line}\n" for line in lines if line and not line.startswith("#"))
 
 
 def environment_of(version: str) -> Path:
     """The Python of the environment with this pynq."""
     return make_environment(f"pynq-{version}", requirements_of(version))
+
+
+def finn_driver_environment() -> Path:
+    """The Python of the environment with finn-plus-driver."""
+    more = pins_of("finn_driver_requirements.txt")
+    return make_environment("finn-driver", requirements_of("3.1.2") + more)
 
 
 def ssh_environment() -> Path:
@@ -38,6 +49,11 @@ def ssh_environment() -> Path:
         "asyncssh==2.24.1\ncryptography==50.0.2\ncffi==2.1.1\n"
         "pycparser==2.23\ntyping_extensions==4.16.0\n",
     )
+
+
+def own_environ() -> dict[str, str]:
+    """The environment variables without those that let another pynq in."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def make_environment(name: str, wanted: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,14 @@ import onnx
 import pytest
 from qonnx_zoo import ZOO
 
+from deploy.bitstream import require_part
+from deploy.boards import BOARDS as FACTS
 from deploy.bundle import Bundle
 from deploy.executors import ProcessExecutor
 from deploy.host import InputSteps
 from deploy.scalar_formulas import FORMULAS, PARAMETERS
 from hw_build import flow
+from hw_build.boards import BOARDS
 from hw_build.graph_file import Imported
 from hw_build.importer import import_qonnx
 from hw_build.scalar import OPERATIONS
@@ -62,8 +66,6 @@ def test_the_rtl_and_the_golden_model_give_the_golden_outputs(run: Path) -> None
 
 
 def test_an_executor_in_a_process_gives_the_same(run: Path) -> None:
-    import sys
-
     manifest = Bundle.read(run / "bundle.zip").manifest
     data = manifest.input.pack(Bundle.read(run / "bundle.zip").vectors().inputs[:30]).reshape(-1)
     command = [sys.executable, "-m", "hw_build.virtual_executor", str(run)]
@@ -75,7 +77,12 @@ def test_an_executor_in_a_process_gives_the_same(run: Path) -> None:
     assert far.input_stalls == near.input_stalls
 
 
-@pytest.mark.parametrize("name", ZOO)
+SOME = ("jets_16bit", "intrusion", "mnist_of_old_w2a2", "pixels_with_ties", "one_feature")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in SOME else pytest.mark.nightly) for n in ZOO]
+)
 def test_the_boards_quantiser_is_the_flows(name: str, tmp_path: Path) -> None:
     case = ZOO[name]()
     onnx.save(case.model, tmp_path / "n.onnx")
@@ -89,3 +96,9 @@ def test_the_boards_quantiser_is_the_flows(name: str, tmp_path: Path) -> None:
 
 def test_every_step_of_the_importer_is_known_to_the_board() -> None:
     assert set(OPERATIONS) == set(FORMULAS) == set(PARAMETERS)
+
+
+def test_both_lists_of_boards_are_of_the_same_boards() -> None:
+    assert set(FACTS) == set(BOARDS)
+    for name, facts in FACTS.items():
+        require_part(facts.part, BOARDS[name].part, name)
