@@ -170,3 +170,26 @@ def test_a_mean_and_deviation_per_channel_before_the_quantiser(tmp_path: Path) -
     x = network.quantiser.random_inputs(400)
     assert not any(mismatches(network, model, x).values())
     assert np.ptp(network.quantiser(x), axis=(0, 1, 2)).tolist() == [31, 31, 31]
+
+
+def test_paths_of_one_input(tmp_path: Path) -> None:
+    """Two readers, a Relu that is part of the input's quantiser, and a second quantiser."""
+    w = ImageWriter(132)
+    x = w.add("Relu", w.quant("inp", 0.125, 4))
+    coarse = w.quant(x, 0.5, 2, signed=False)
+    y = w.add("Concat", *(w.act(w.conv(z, 2, 3, 3), 2) for z in (x, coarse)), axis=1)
+    y = w.quant(y, np.float32(0.31), 2, signed=False)  # once more, which changes nothing
+    model = w.done("paths", w.linear(w.add("Flatten", y, axis=1), 24, 5), (2, 4, 4)).model
+    network = imported(model, tmp_path)
+    assert network.graph["input_act"].source == "input"
+    assert "concat0_act" not in [layer.name for layer in network.graph]
+    x = network.quantiser.random_inputs(300)
+    assert not any(mismatches(network, model, x).values())
+
+
+def test_an_input_of_two_quantisers_is_refused(tmp_path: Path) -> None:
+    w = ImageWriter(133)
+    one, two = (w.conv(w.quant("inp", scale, 4), 2, 3, 3) for scale in (0.125, 0.25))
+    out = w.add("Flatten", w.add("Add", w.quant(one, 0.5, 3), w.quant(two, 0.5, 3)), axis=1)
+    with pytest.raises(UserError, match=r"quantised in two ways[\s\S]*one quantiser"):
+        imported(w.model((1, 2, 4, 4), [out], [(1, 12)]), tmp_path)

@@ -10,6 +10,7 @@ import numpy as np
 from hw_build.graph import Add, Concat, Depthwise
 from hw_build.importer.affine import Affine, collapse
 from hw_build.importer.dense import flatten
+from hw_build.importer.inputs import same_step
 from hw_build.importer.layout import Layout
 from hw_build.importer.network import Network
 from hw_build.importer.products import affine_of, divides_once, is_exact, keep_narrow
@@ -201,14 +202,6 @@ def _joined_steps(network: Network, signals: list[Signal], node: Node) -> tuple[
 
 
 def _same_steps(a: Signal, b: Signal) -> bool:
-    if len(a.steps) != len(b.steps):
-        return False
-    return all(
-        s.op == t.op
-        and s.parameters.keys() == t.parameters.keys()
-        and all(
-            np.ndim(s.parameters[k]) == 0 and np.array_equal(s.parameters[k], t.parameters[k])
-            for k in s.parameters
-        )
-        for s, t in zip(a.steps, b.steps, strict=True)
-    )
+    """The same steps, with one parameter for all channels."""
+    uneven = any(np.ndim(p) for step in a.steps for p in step.parameters.values())
+    return not uneven and len(a.steps) == len(b.steps) and all(map(same_step, a.steps, b.steps))

@@ -31,7 +31,8 @@ def settle_input(network: Network, signal: Signal, node: Node, image: bool) -> S
         _make_input(network, signal, head, image, node)
     else:
         head = network.input_steps
-        if signal.steps[: len(head)] != head:  # the very same steps
+        begins = signal.steps[: len(head)]
+        if len(begins) != len(head) or not all(map(same_step, begins, head)):
             raise node.refuse(
                 "the network's input is quantised in two ways",
                 found=f"tensor {signal.tensor}, beside {network.meanings['input'].tensor}",
@@ -130,6 +131,15 @@ def _relaid(step: Step, network: Network, node: Node | None) -> Step:
         if made[key] is None:
             made[key] = value[np.argsort(network.input_places)].reshape(shape)
     return replace(step, parameters=made)
+
+
+def same_step(a: Step, b: Step) -> bool:
+    """Whether two steps compute the same of everything."""
+    return (
+        a.op == b.op
+        and a.parameters.keys() == b.parameters.keys()
+        and all(np.array_equal(a.parameters[key], b.parameters[key]) for key in a.parameters)
+    )
 
 
 def _unquantised(network: Network, node: Node) -> UserError:

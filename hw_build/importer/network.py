@@ -76,9 +76,9 @@ class Network:
 
     def mean(self, name: str, tensor: str, affine: Affine) -> None:
         """Records what a layer's integers stand for in a QONNX tensor."""
-        layout = self.layouts[tensor]
-        if name == "input" and self.input_places is not None:
-            layout = Layout(self.input_places[layout.places], self.infos[name].shape)
+        layout, shape = self.layouts[tensor], self.infos[name].shape
+        if layout.shape != shape:  # of a tensor that was made before the Input was an image
+            layout = Layout(self.input_places[layout.places], shape)
         if layout.channels_first is None:
             raise UserError(
                 "activations are rearranged before their quantiser",

@@ -11,6 +11,7 @@ from deploy.scalar_formulas import ROUNDINGS
 from hw_build.importer.affine import Affine
 from hw_build.importer.levels import fits, grid
 from hw_build.importer.network import Network
+from hw_build.importer.settling import grid_of
 from hw_build.importer.thresholds import TABLE_LIMIT
 from hw_build.importer.values import Constant, Node, Signal, Value
 from hw_build.scalar import Step, direction, evaluate
@@ -169,6 +170,11 @@ def _without_repetition(node: Node, network: Network, x: Signal, longer: Signal)
     index = x.last_quantiser
     if x.pooling is not None:
         return longer
+    if index is None and x.source in network.activations:
+        values = evaluate(x.steps, grid_of(network, x.source)[:, None].astype(np.float64))
+        if (values == longer.steps[-1](values)).all():
+            network.notes.append(f"{node.where} changes no value and is left out")
+            return replace(x, tensor=longer.tensor)
     if index is None:
         return _wide_on_accumulators(node, network, x, longer)
     before = x.steps[index]

@@ -29,7 +29,10 @@ def settle(network: Network, signal: Signal, node: Node, image: bool = False) ->
     if index is not None:
         _require_bits(signal, index, node)
     if not signal.source:
-        return settle_input(network, signal, node, image)
+        signal = settle_input(network, signal, node, image)
+        if signal.last_quantiser is None:
+            return signal
+        return settle(network, signal, node)  # quantised once more behind the Input
     if index is None:
         if signal.source in network.activations:
             return signal
@@ -90,9 +93,9 @@ def forked(network: Network, signal: Signal, node: Node) -> Signal:
     Integers that are there already, or that a quantiser makes, become a layer before the paths
     part. Sums that aren't quantised are marked: no channel of theirs may be negated for one reader.
     """
-    if not signal.source:
-        return signal
     again = quantised_again(signal)
+    if not signal.source:
+        return again
     index = again.last_quantiser
     if index is not None and fits(again.steps[index], widest(again)):
         return settle(network, again, node)

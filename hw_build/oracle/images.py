@@ -14,7 +14,7 @@ import numpy as np
 
 from hw_build.oracle.call import Arrays, Call, Operator, optional
 from hw_build.oracle.chain import Chain
-from hw_build.oracle.product import exact_product, integer_form
+from hw_build.oracle.product import exact_product, integer_form, product_of_forms
 
 
 def _pads(call: Call, x: np.ndarray, reach: list[int], strides: list[int]) -> list[tuple[int, int]]:
@@ -89,7 +89,8 @@ def conv(call: Call, inputs: Arrays) -> np.ndarray:
     n, channels = x.shape[:2]
     if channels != groups * w.shape[1] or w.shape[0] % groups:
         raise call.refuse("weights that don't fit", found=f"{w.shape} in {groups} on {x.shape}")
-    windows = _windows(call, x, geometry, 0.0)
+    whole = integer_form(x, per_column=False)  # windows add zeros at most
+    windows = _windows(call, x if whole is None else whole.integers, geometry, 0.0)
     chained = None if call.chain is None else _padded_windows(call, call.chain, geometry)
     sides = windows.shape[3:]
 
@@ -109,11 +110,12 @@ def conv(call: Call, inputs: Arrays) -> np.ndarray:
         if form is not None and chained is not None:
             moved = Chain(rows(chained.base, group), chained.scale, chained.offset)
             exact = moved.product(form)
-        if form is not None and exact is None:
-            exact = exact_product(rows(windows, group), form)
+        under = rows(windows, group)
+        if form is not None and whole is not None and exact is None:
+            exact = product_of_forms(whole._replace(integers=under), form)
         if exact is None:
             call.inexact = True
-            exact = rows(windows, group) @ matrix
+            exact = (under if whole is None else under * whole.units) @ matrix
         made.append(np.moveaxis(exact.reshape(n, -1, per_group), 2, 1))
     y = np.concatenate(made, axis=1).reshape(n, -1, *sides)
     return y if bias is None else y + bias.reshape(-1, *(1 for _ in sides))

@@ -42,7 +42,12 @@ def exact_product(a: np.ndarray, b: np.ndarray | IntegerForm) -> np.ndarray | No
     """
     q = b if isinstance(b, IntegerForm) else integer_form(b)
     p = integer_form(a, per_column=False)
-    if p is None or q is None or (p.unit_bits + q.unit_bits).max() > MANTISSA_BITS:
+    return None if p is None or q is None else product_of_forms(p, q)
+
+
+def product_of_forms(p: IntegerForm, q: IntegerForm) -> np.ndarray | None:
+    """`exact_product` of what p, of one unit, and q stand for; None where they are too wide."""
+    if (p.unit_bits + q.unit_bits).max() > MANTISSA_BITS:
         return None
     largest_sum = np.abs(p.integers).max(initial=0) * np.abs(q.integers).sum(axis=-2).max(initial=0)
     if largest_sum >= 2.0**MANTISSA_BITS:
