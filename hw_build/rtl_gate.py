@@ -15,7 +15,7 @@ import numpy as np
 from .blocks import Block, inner_streams
 from .gates import GateResult, compare_layers
 from .golden import execute
-from .graph import Graph
+from .graph import Flatten, Graph
 from .simulator import SimulationResult, Simulator, Stalls
 
 
@@ -65,3 +65,69 @@ class RtlGate:
         )
         expected = {stream: integers[:n] for stream, integers in self.expected.items()}
         return result, compare_layers(name, expected, result.layers, list(expected))
+
+
+MOST_BYTES = 1 << 29
+"""Of recorded beats, and of the integers they are compared with, at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class RtlCheck:
+    """What a whole batch's gate found: the integers of one layer, the first transfer's cycles."""
+
+    integers: np.ndarray
+    first: SimulationResult
+    cycles: int
+    passed: GateResult
+
+
+def check_batch(
+    model: Simulator,
+    graph: Graph,
+    blocks: tuple[Block, ...],
+    inputs: np.ndarray,
+    layer: str,
+    *,
+    stalls: Stalls | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> RtlCheck:
+    """The gate on any number of inputs, in as few transfers as memory allows.
+
+    Args:
+        layer: the layer whose integers are returned, (N, ...), as the RTL put them out.
+
+    Raises:
+        GateError: as `RtlGate.check`.
+    """
+    n, step = len(inputs), frames_at_a_time(blocks)
+    stream = _stream_of(layer, graph, blocks)
+    parts: list[np.ndarray] = []
+    first, cycles = None, 0
+    for start in range(0, n, step):
+        gate = RtlGate.of(graph, blocks, inputs[start : start + step])
+
+        def show(done: int, _: int, start: int = start) -> None:
+            if progress is not None:
+                progress(start + done, n)
+
+        result, passed = gate.check(model, stalls=stalls, progress=show)
+        parts.append(result.layers[stream])
+        first, cycles = first or result, cycles + result.cycles
+    integers = np.concatenate(parts).reshape(n, *graph.infer()[layer].shape)
+    return RtlCheck(integers, first, cycles, GateResult(passed.name, n))
+
+
+def _stream_of(layer: str, graph: Graph, blocks: tuple[Block, ...]) -> str:
+    """The first stream that carries a layer's integers; a Flatten is a view of its source's."""
+    while isinstance(flat := graph[layer], Flatten):
+        layer = flat.source
+    return next(name for name, carried in carried_layers(blocks).items() if carried == layer)
+
+
+def frames_at_a_time(blocks: tuple[Block, ...]) -> int:
+    """Frames whose beats and integers take at most `MOST_BYTES`, all streams recorded."""
+    of_a_frame = sum(
+        stream.beats * -(-stream.width // 32) * 4 + stream.vectors * stream.n * 4
+        for stream in inner_streams(blocks)
+    )
+    return max(1, MOST_BYTES // of_a_frame)

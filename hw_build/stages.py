@@ -11,7 +11,7 @@ import itertools
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from .options import STAGE_NAMES, Options
 from .progress import progress
 from .report import write_report
 from .resources import Resources
-from .rtl_gate import RtlGate
+from .rtl_gate import check_batch
 from .simulator import Simulator, Stalls
 from .synthesis import synthesise, with_port_blocks
 from .timing import predict
@@ -275,14 +275,15 @@ def simulate(flow: Flow) -> None:
         flow.say("  building the simulation model")
         library = build_model(rtl, blocks, trace=flow.options.trace)
         trace = folder / "trace.fst" if flow.options.trace else None
-        gate = RtlGate.of(graph, blocks, inputs)
+        scores = scores_layer(graph)
         with Simulator(library, blocks, graph, rtl, trace, flow.options.board.dma_bits) as model:
+            check = partial(check_batch, model, graph, blocks, layer=scores)
             with progress("RTL simulation, frames") as show:
-                result, passed = gate.check(model, progress=show)
+                whole = check(inputs=inputs, progress=show)
             stalls = Stalls(0.5, 0.5, seed=flow.options.seed + 1)
             with progress("RTL simulation under stalls, frames") as show:
-                _, passed_stalled = gate.check(model, N_GATE_INPUTS, stalls, show)
-        rtl_scores = result.layers[scores_layer(graph)]
+                stalled = check(inputs=inputs[:N_GATE_INPUTS], stalls=stalls, progress=show)
+        rtl_scores = whole.integers
         integers = {"oracle": known["oracle"], "golden": known["golden"], "rtl": rtl_scores}
         np.savez(
             folder / "outputs.npz",
@@ -295,10 +296,10 @@ def simulate(flow: Flow) -> None:
         _write_json(
             folder / "simulation.json",
             {
-                "gates": [asdict(passed), asdict(passed_stalled)],
-                "interval": result.interval,
-                "latency": result.latency,
-                "cycles": result.cycles,
+                "gates": [asdict(whole.passed), asdict(stalled.passed)],
+                "interval": whole.first.interval,
+                "latency": whole.first.latency,
+                "cycles": whole.cycles,
                 "accuracy": accuracy,
             },
         )
