@@ -49,7 +49,7 @@ def execute(block: str, cwd: Path) -> str:
 
 
 def test_steps_on_digits(root: Path) -> None:
-    printed = execute(block_with("runs/digits"), root)
+    printed = execute(block_with("status runs/digits"), root)
     assert (root / "runs/digits/report.html").exists()
     assert "FINN" in (root / "runs/digits/report.html").read_text()
     for word in ("accuracy", "frames/s", "LUT (synthesised", "report"):
@@ -67,6 +67,13 @@ def test_a_network_from_elsewhere(root: Path) -> None:
 
 
 @pytest.mark.nightly
+def test_a_convolutional_network(root: Path) -> None:
+    printed = execute(block_with("runs/digits_cnv"), root)
+    assert "bit-exact" in printed
+    assert "LUT (synthesised" in printed
+
+
+@pytest.mark.nightly
 def test_steps_on_mnist(root: Path) -> None:
     data = Path(os.environ.get("NARROWGAUGE_DATA", ROOT.parent / "shared" / "data"))
     if not (data / "mnist").is_dir():
@@ -78,6 +85,6 @@ def test_steps_on_mnist(root: Path) -> None:
 
 def test_every_command_is_tried() -> None:
     """A block that no test runs would rot: these are all there are, besides make's own."""
-    tried = ("runs/digits", "images.npy", "tfc_w1a1", "make demo", "make test")
+    tried = ("status runs/digits", "runs/digits_cnv", "images.npy", "tfc_w1a1", "make demo", "make test")
     untried = [block for block in BLOCKS if not any(words in block for words in tried)]
     assert untried == []
