@@ -45,7 +45,7 @@ def fifo_block(stream: Stream, depth: int) -> Block:
     parameters: dict[str, int | str] = {
         "WIDTH": stream.width,
         "DEPTH": depth,
-        "BLOCK_MEMORY": int(depth * stream.width > BLOCK_MEMORY_BITS),
+        "BLOCK_MEMORY": int(depth > LEAST_DEPTH and depth * stream.width > BLOCK_MEMORY_BITS),
     }
     return Block("deep_fifo", sink.name, (stream,), (sink,), parameters, stream.beats)
 
