@@ -31,7 +31,10 @@ def check_board(bundle_path: Path, board: str, executor: Executor) -> dict[str, 
     Raises:
         GateError: an output differs, or the accuracy is another one than the RTL's.
     """
-    from deploy.pynq_virtual import virtual_board  # pynq takes half a second to import
+    from deploy.pynq_board import import_pynq  # pynq takes half a second to import
+
+    import_pynq()  # and warns of what it uses unless it is imported so
+    from deploy.pynq_virtual import virtual_board
 
     bundle = Bundle.read(bundle_path)
     vectors, accuracy = bundle.vectors(), None
