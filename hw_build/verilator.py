@@ -31,7 +31,9 @@ SLOW = ("-O1",)
 VERILATOR_FLAGS = (
     *("--cc", "-O3", "--no-assert", "--x-assign", "fast", "--x-initial", "fast"),
     *("--output-split", "0", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", TOP),
+    *("-fno-split", "-fno-expand"),
 )
+"""The last two keep what happens under one condition together, and wide words whole: measured."""
 
 
 @dataclass(frozen=True)

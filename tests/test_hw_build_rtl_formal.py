@@ -43,6 +43,11 @@ SMALL = [
     (INTEGER, 3, SIGNED, 2, 0, 3, 8),
     (INTEGER, 2, UNSIGNED, 3, 0, 1, 6),
     (INTEGER, 4, BIPOLAR, 1, 1, 3, 7),
+    # fewer lanes than planes: the behaviour adds lane by lane
+    (BINARY, 1, UNSIGNED, 4, 0, 3, 6),
+    (BINARY, 1, SIGNED, 4, 1, 2, 8),
+    (TERNARY, 2, UNSIGNED, 3, 1, 2, 7),
+    (TERNARY, 2, SIGNED, 4, 0, 3, 4),
 ]
 # the foldings of the networks that ship (784-64-64-64-10 and 64-64-64-10), and others
 SHIPPED = [

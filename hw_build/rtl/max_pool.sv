@@ -26,17 +26,26 @@ module max_pool #(
   assign m_axis_tvalid = valid;
   genvar i;
   generate
-    for (i = 0; i < LANES; i = i + 1) begin : lane
-      wire [LANE_BITS-1:0] given = s_axis_tdata[i*LANE_BITS+:LANE_BITS];
-      wire [LANE_BITS-1:0] greatest = best[i*LANE_BITS+:LANE_BITS];
-      wire greater;
-      if (SIGNED != 0) begin : two_s_complement
-        assign greater = $signed(given) > $signed(greatest);
-      end else begin : plain
-        assign greater = given > greatest;
+    if (LANE_BITS == 1) begin : bits
+      // Of single bits the greatest is their OR, wgiven a sign counts less than none their AND.
+      wire first = position == '0;
+      always_ff @(posedge clk) if (fire) begin
+        if (SIGNED != 0) best <= s_axis_tdata & (best | {LANES{first}});
+        else best <= s_axis_tdata | (best & ~{LANES{first}});
       end
-      always_ff @(posedge clk) begin
-        if (fire & (position == '0 | greater)) best[i*LANE_BITS+:LANE_BITS] <= given;
+    end else begin : numbers
+      for (i = 0; i < LANES; i = i + 1) begin : lane
+        wire [LANE_BITS-1:0] given = s_axis_tdata[i*LANE_BITS+:LANE_BITS];
+        wire [LANE_BITS-1:0] greatest = best[i*LANE_BITS+:LANE_BITS];
+        wire greater;
+        if (SIGNED != 0) begin : two_s_complement
+          assign greater = $signed(given) > $signed(greatest);
+        end else begin : plain
+          assign greater = given > greatest;
+        end
+        always_ff @(posedge clk) begin
+          if (fire & (position == '0 | greater)) best[i*LANE_BITS+:LANE_BITS] <= given;
+        end
       end
     end
   endgenerate

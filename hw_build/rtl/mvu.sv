@@ -94,8 +94,8 @@ module mvu #(
   end
 
   // Stage 1: the beat and its weight word. Lanes are turned into planes, which is only wiring.
-  wire [LANES*ACT_BITS-1:0] act_planes;
   reg [LANES*ACT_BITS-1:0] act1;
+  wire [LANES*ACT_BITS-1:0] planes1;
   wire [PE*ROW_BITS-1:0] weights1;
   reg valid1, first1, last1;
   reg [GROUP_BITS-1:0] group1;
@@ -103,7 +103,7 @@ module mvu #(
   generate
     for (i = 0; i < LANES; i = i + 1) begin : lane
       for (j = 0; j < ACT_BITS; j = j + 1) begin : plane
-        assign act_planes[(DEPTHWISE!=0)?i*ACT_BITS+j:j*SIMD+i] = act[i*ACT_BITS+j];
+        assign planes1[(DEPTHWISE!=0)?i*ACT_BITS+j:j*SIMD+i] = act1[i*ACT_BITS+j];
       end
     end
     if (BLOCK_MEMORY != 0) begin : block
@@ -121,7 +121,7 @@ module mvu #(
     end
   endgenerate
   always_ff @(posedge clk) if (fire) begin
-    act1 <= act_planes;
+    act1 <= act;
     first1 <= beat == '0;
     last1 <= last_beat;
     group1 <= group;
@@ -131,29 +131,11 @@ module mvu #(
     else if (enable) valid1 <= fire;
   end
 
-  // Stage 2: dot products, as three numbers each.
-  wire [PE*SUM_BITS-1:0] row0, row1, row2;
-  reg [PE*SUM_BITS-1:0] row0_2, row1_2, row2_2;
+  // Stage 2: dot products, as three numbers each. Stage 3: accumulation; a result is whole after
+  // the last beat of the vector.
   reg valid2, first2, last2;
   reg [GROUP_BITS-1:0] group2;
-  generate
-    for (p = 0; p < PE; p = p + 1) begin : row
-      localparam integer OWN_LANE = (DEPTHWISE != 0) ? p / MULTIPLIER : 0;
-      dot_product #(
-          .SIMD(SIMD), .WEIGHT_KIND(WEIGHT_KIND), .WEIGHT_BITS(WEIGHT_BITS),
-          .ACT_KIND(ACT_KIND), .ACT_BITS(ACT_BITS), .SHIFT(SHIFT), .SUM_BITS(SUM_BITS),
-          .COMPRESS(COMPRESS)
-      ) dot (
-          .a(act1[OWN_LANE*ACT_BITS+:SIMD*ACT_BITS]), .w(weights1[p*ROW_BITS+:ROW_BITS]),
-          .row0(row0[p*SUM_BITS+:SUM_BITS]), .row1(row1[p*SUM_BITS+:SUM_BITS]),
-          .row2(row2[p*SUM_BITS+:SUM_BITS])
-      );
-    end
-  endgenerate
   always_ff @(posedge clk) if (enable & valid1) begin
-    row0_2 <= row0;
-    row1_2 <= row1;
-    row2_2 <= row2;
     first2 <= first1;
     last2 <= last1;
     group2 <= group1;
@@ -162,45 +144,54 @@ module mvu #(
     if (!resetn) valid2 <= 1'b0;
     else if (enable) valid2 <= valid1;
   end
-
-  // Stage 3: accumulation; a result is whole after the last beat of the vector.
+  wire result = valid2 & last2;  // sums hold a result
   (* rom_style = "distributed" *) reg [PE*SUM_BITS-1:0] starts[0:FOLD_OUT-1];
   initial $readmemh(START_FILE, starts);
   wire [PE*SUM_BITS-1:0] start = starts[group2];
   wire [PE*SUM_BITS-1:0] sums;
+  wire [PE-1:0] negative;
   generate
-    for (p = 0; p < PE; p = p + 1) begin : sum
-      wire [SUM_BITS-1:0] addend;
+    for (p = 0; p < PE; p = p + 1) begin : row
+      localparam integer OWN_LANE = (DEPTHWISE != 0) ? p / MULTIPLIER : 0;
+      wire [SUM_BITS-1:0] row0, row1, row2;
+      dot_product #(
+          .SIMD(SIMD), .WEIGHT_KIND(WEIGHT_KIND), .WEIGHT_BITS(WEIGHT_BITS),
+          .ACT_KIND(ACT_KIND), .ACT_BITS(ACT_BITS), .SHIFT(SHIFT), .SUM_BITS(SUM_BITS),
+          .COMPRESS(COMPRESS)
+      ) dot (
+          .a(planes1[OWN_LANE*ACT_BITS+:SIMD*ACT_BITS]), .w(weights1[p*ROW_BITS+:ROW_BITS]),
+          .row0(row0), .row1(row1), .row2(row2)
+      );
+      reg [SUM_BITS-1:0] row0_2;
+      always_ff @(posedge clk) if (enable & valid1) row0_2 <= row0;
+      wire [SUM_BITS-1:0] sum, addend;
+      assign sums[p*SUM_BITS+:SUM_BITS] = sum;
+      assign negative[p] = sum[SUM_BITS-1];
       if (FOLD_IN > 1) begin : folded
         reg [SUM_BITS-1:0] accumulator;
-        always_ff @(posedge clk)
-          if (enable & valid2) accumulator <= sums[p*SUM_BITS+:SUM_BITS];
+        always_ff @(posedge clk) if (enable & valid2) accumulator <= sum;
         assign addend = first2 ? start[p*SUM_BITS+:SUM_BITS] : accumulator;
       end else begin : whole
         assign addend = start[p*SUM_BITS+:SUM_BITS];
       end
-      if (DEPTHWISE != 0 && WEIGHT_KIND <= 2) begin : one_product
-        // A product that is no sum has but one number.
-        adder #(.WIDTH(SUM_BITS)) total (
-            .a(row0_2[p*SUM_BITS+:SUM_BITS]), .b(addend), .sum(sums[p*SUM_BITS+:SUM_BITS])
-        );
+      wire [SUM_BITS-1:0] products, more;
+      if (COMPRESS == 0 || (DEPTHWISE != 0 && WEIGHT_KIND <= 2)) begin : one_number
+        // A product that is no sum has but one number, and so has a sum that is simulated.
+        assign products = row0_2;
+        assign more = addend;
       end else begin : three_numbers
-        wire [SUM_BITS-1:0] first_two, third_too;
-        adder #(.WIDTH(SUM_BITS)) products (
-            .a(row0_2[p*SUM_BITS+:SUM_BITS]), .b(row1_2[p*SUM_BITS+:SUM_BITS]),
-            .sum(first_two)
-        );
-        adder #(.WIDTH(SUM_BITS)) with_third (
-            .a(row2_2[p*SUM_BITS+:SUM_BITS]), .b(addend), .sum(third_too)
-        );
-        adder #(.WIDTH(SUM_BITS)) total (
-            .a(first_two), .b(third_too), .sum(sums[p*SUM_BITS+:SUM_BITS])
-        );
+        reg [SUM_BITS-1:0] row1_2, row2_2;
+        always_ff @(posedge clk) if (enable & valid1) begin
+          row1_2 <= row1;
+          row2_2 <= row2;
+        end
+        adder #(.WIDTH(SUM_BITS)) first_two (.a(row0_2), .b(row1_2), .sum(products));
+        adder #(.WIDTH(SUM_BITS)) with_third (.a(row2_2), .b(addend), .sum(more));
       end
+      adder #(.WIDTH(SUM_BITS)) total (.a(products), .b(more), .sum(sum));
     end
   endgenerate
 
-  wire result = valid2 & last2;  // sums hold a result
   wire [PE*LEVEL_WIDTH-1:0] levels;
   reg [STAGES:0] valids;         // the result and the stages of the search
   wire entering_last;            // a result is about to enter the last stage
@@ -209,10 +200,7 @@ module mvu #(
   generate
     if (LEVEL_BITS == 1) begin : one_threshold
       reg [PE-1:0] reached;
-      for (p = 0; p < PE; p = p + 1) begin : lane_sign
-        always_ff @(posedge clk)
-          if (enable & result) reached[p] <= ~sums[p*SUM_BITS+SUM_BITS-1];
-      end
+      always_ff @(posedge clk) if (enable & result) reached <= ~negative;
       assign levels = reached;
       assign entering_last = result;
     end else if (LEVEL_BITS == 0) begin : scores

@@ -101,10 +101,10 @@ module window #(
   reg [BITS_X-1:0] x;
   reg [BITS_Y-1:0] y;
   wire end0 = 32'(loop0) == N0 - 1;
-  wire end1 = end0 & (32'(loop1) == N1 - 1);
-  wire end2 = end1 & (32'(loop2) == N2 - 1);
-  wire end_x = end2 & (32'(x) == OUT_W - 1);
-  wire end_y = end_x & (32'(y) == OUT_H - 1);
+  wire end1 = 32'(loop1) == N1 - 1;
+  wire end2 = 32'(loop2) == N2 - 1;
+  wire end_x = 32'(x) == OUT_W - 1;
+  wire end_y = 32'(y) == OUT_H - 1;
 
   reg [COUNT_BITS-1:0] ahead;  // two's complement, negative: the word has not come yet
   reg [COUNT_BITS-1:0] room;   // less one, so that the sign tells whether there is any
@@ -112,18 +112,36 @@ module window #(
   wire write = s_axis_tvalid & s_axis_tready;
   wire read = ~ahead[COUNT_BITS-1] & (~valid | m_axis_tready);
 
-  // Words that a read moves on by, that the window's start moves on by, and places in the ring.
-  wire [COUNT_BITS-1:0] step = COUNT_BITS'(
-      end_y ? NEXT_FRAME - LAST : end_x ? DOWN - LAST : end2 ? RIGHT - LAST
-            : end1 ? STEP2 : end0 ? STEP1 : STEP0);
-  wire [COUNT_BITS-1:0] freed = COUNT_BITS'(
-      end_y ? NEXT_FRAME : end_x ? DOWN : end2 ? RIGHT : 0);
   function automatic integer place(input integer words);
     place = (words % DEPTH + DEPTH) % DEPTH;
   endfunction
-  wire [A-1:0] advance = A'(
-      end_y ? place(NEXT_FRAME - LAST) : end_x ? place(DOWN - LAST) : end2 ? place(RIGHT - LAST)
-            : end1 ? place(STEP2) : end0 ? place(STEP1) : place(STEP0));
+  // Words that a read moves on by, that the window's start moves on by, and places in the ring.
+  reg [COUNT_BITS-1:0] step;
+  reg [COUNT_BITS-1:0] freed;
+  reg [A-1:0] advance;
+  always_comb begin
+    step = '0;
+    freed = '0;
+    advance = 'x;
+    if (read) begin
+      step = COUNT_BITS'(STEP0);
+      advance = A'(place(STEP0));
+      if (end0) begin
+        step = COUNT_BITS'(STEP1);
+        advance = A'(place(STEP1));
+        if (end1) begin
+          step = COUNT_BITS'(STEP2);
+          advance = A'(place(STEP2));
+          if (end2) begin
+            step = COUNT_BITS'(end_x ? (end_y ? NEXT_FRAME - LAST : DOWN - LAST) : RIGHT - LAST);
+            freed = COUNT_BITS'(end_x ? (end_y ? NEXT_FRAME : DOWN) : RIGHT);
+            advance = A'(end_x ? (end_y ? place(NEXT_FRAME - LAST) : place(DOWN - LAST))
+                               : place(RIGHT - LAST));
+          end
+        end
+      end
+    end
+  end
   ring_memory #(
       .WIDTH(BEAT_BITS), .DEPTH(DEPTH), .BLOCK_MEMORY(BLOCK_MEMORY)
   ) ring (
@@ -144,13 +162,21 @@ module window #(
       room <= COUNT_BITS'(DEPTH - 1);
       valid <= 1'b0;
     end else begin
-      if (read) loop0 <= end0 ? '0 : loop0 + 1'b1;
-      if (read & end0) loop1 <= end1 ? '0 : loop1 + 1'b1;
-      if (read & end1) loop2 <= end2 ? '0 : loop2 + 1'b1;
-      if (read & end2) x <= end_x ? '0 : x + 1'b1;
-      if (read & end_x) y <= end_y ? '0 : y + 1'b1;
-      ahead <= ahead - (read ? step : '0) + COUNT_BITS'(write);
-      room <= room + (read ? freed : '0) - COUNT_BITS'(write);
+      if (read) begin
+        loop0 <= end0 ? '0 : loop0 + 1'b1;
+        if (end0) begin
+          loop1 <= end1 ? '0 : loop1 + 1'b1;
+          if (end1) begin
+            loop2 <= end2 ? '0 : loop2 + 1'b1;
+            if (end2) begin
+              x <= end_x ? '0 : x + 1'b1;
+              if (end_x) y <= end_y ? '0 : y + 1'b1;
+            end
+          end
+        end
+      end
+      ahead <= ahead - step + COUNT_BITS'(write);
+      room <= room + freed - COUNT_BITS'(write);
       valid <= read | (valid & ~m_axis_tready);
     end
   end
