@@ -143,7 +143,7 @@ int64_t model_most_held(Model* m, int32_t block) { return m->blocks[block]->most
 
 namespace {
 
-constexpr uint64_t SLOW_FRAMES = 6;
+constexpr uint64_t SLOW_FRAMES = 4;
 
 // For each state at the end of a frame: after which frame it was seen first.
 using Seen = std::unordered_map<std::string, uint64_t>;
@@ -165,12 +165,16 @@ bool repeats(Job& job, std::string state, uint64_t input_done, uint64_t held_bac
     return !is_new;
 }
 
-// True if the last frames took longer than the pace, by more than their unevenness.
+// True if each of the last frames took longer than the pace, by more than its unevenness. What
+// keeps the pace does so only until its first frames have been made up for.
 bool is_slow(const Job& job) {
-    const uint64_t last = job.frames_done - 1;
-    const uint64_t cycles = job.frame_ends[last] - job.frame_ends[last - SLOW_FRAMES];
+    if (job.frames_done <= SLOW_FRAMES) return false;
     const uint64_t uneven = job.pace_frames - 1;
-    return cycles * job.pace_frames > SLOW_FRAMES * (job.pace_cycles + uneven);
+    for (uint64_t i = job.frames_done - SLOW_FRAMES; i < job.frames_done; ++i) {
+        const uint64_t cycles = job.frame_ends[i] - job.frame_ends[i - 1];
+        if (cycles * job.pace_frames <= job.pace_cycles + uneven) return false;
+    }
+    return true;
 }
 
 }  // namespace
@@ -183,7 +187,7 @@ int32_t model_run(Model* m, Job* job) {
     const bool stalls = job->stall_input != 0 || job->stall_output != 0;
     const uint64_t n_input = job->n_frames * job->input_beats;
     uint64_t input_done = 0, output_beat = 0;
-    uint64_t held_back = 0, frame_held_back = 0;  // the last cycle and frame that waited for a beat
+    uint64_t held_back = 0;  // the last cycle in which the host waited to keep its pace
     bool offered = false;
     Seen seen;
     const auto record = [job](int stream) {
@@ -199,7 +203,6 @@ int32_t model_run(Model* m, Job* job) {
         } else if (pace_beats) {
             const uint64_t due = input_done * job->pace_cycles / pace_beats;
             if (due > job->cycle) {
-                frame_held_back = job->frames_done;
                 held_back = job->cycle;
                 if (wires.awake.empty()) job->cycle = due;  // until then nothing moves
             }
@@ -231,8 +234,7 @@ int32_t model_run(Model* m, Job* job) {
         if (job->frames_done == job->n_frames) return DONE;
         if (job->stop_if_periodic && repeats(*job, m->registers(), input_done, held_back, seen))
             return PERIODIC;
-        if (pace_beats && job->frames_done > frame_held_back + SLOW_FRAMES && is_slow(*job))
-            return SLOW;
+        if (pace_beats && is_slow(*job)) return SLOW;
     }
 }
 
