@@ -27,7 +27,7 @@ module max_pool #(
   genvar i;
   generate
     if (LANE_BITS == 1) begin : bits
-      // Of single bits the greatest is their OR, wgiven a sign counts less than none their AND.
+      // Of single bits the greatest is their OR, where a sign counts less than none their AND.
       wire first = position == '0;
       always_ff @(posedge clk) if (fire) begin
         if (SIGNED != 0) best <= s_axis_tdata & (best | {LANES{first}});
