@@ -43,8 +43,8 @@ UNIT_MUTANTS: tuple[Mutant, ...] = (
         COMPARE,
         "the only threshold inverted",
         "mvu",
-        "reached[p] <= ~sums",
-        "reached[p] <= sums",
+        "reached <= ~negative",
+        "reached <= negative",
         lambda p: p["LEVEL_BITS"] == 1,
     ),
     Mutant(
@@ -91,8 +91,8 @@ UNIT_MUTANTS: tuple[Mutant, ...] = (
         SWAP,
         "input lanes swapped",
         "mvu",
-        "act[i*ACT_BITS+j]",
-        "act[(SIMD-1-i)*ACT_BITS+j]",
+        "act1[i*ACT_BITS+j]",
+        "act1[(SIMD-1-i)*ACT_BITS+j]",
         lambda p: int(p["SIMD"]) > 1,
     ),
     Mutant(
@@ -200,7 +200,15 @@ UNIT_MUTANTS: tuple[Mutant, ...] = (
     Mutant(RESET, "score counter", "arg_max", "beat <= '0;", "beat <= 1;"),
     # arithmetic
     Mutant(SUM, "start value left out", "mvu", ".b(addend)", ".b('0)"),
-    Mutant(SUM, "one too many", "dot_product", "total = '0;", "total = 1;"),
+    Mutant(SUM, "one too many", "dot_product", "total = '0;", "total = 1;", times=2),
+    Mutant(
+        SUM,
+        "lanes negated that are not",
+        "dot_product",
+        "w[n] ? product : ~product",
+        "w[n] ? ~product : product",
+        lambda p: p["WEIGHT_KIND"] == 0 and int(p["SIMD"]) < int(p["ACT_BITS"]),
+    ),
     Mutant(SUM, "products shifted", "dot_product", "<< (SHIFT", "<< (1 - SHIFT"),
     Mutant(
         SUM,
