@@ -10,6 +10,8 @@ from accelerators import Accelerator, build, rewriting
 from random_networks import Case
 
 from deploy.errors import GateError, MachineError, UserError
+from deploy.registers import MAGIC, identity_words
+from hw_build.emit import identity_of
 from hw_build.folding import Folding
 from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
 from hw_build.simulator import Simulator, Stalls
@@ -166,3 +168,10 @@ def test_scores_of_binary_weights_have_padding_that_nobody_reads(tmp_path: Path)
     with made.open() as model:
         result, _ = made.gate.check(model)
     assert result.beats["fc0"][1::2].max() >= 1 << int(made.blocks[0].parameters["SUM_BITS"])
+
+
+def test_the_identity_registers_name_the_build(made: Accelerator) -> None:
+    words = identity_words(identity_of(made.folder))
+    with made.open() as model:
+        assert [model.read_register(f"IDENTITY{i}") for i in range(4)] == list(words)
+        assert model.read_register("MAGIC") == MAGIC
