@@ -16,6 +16,7 @@ from accelerators import (
     streams_that_differ,
 )
 from random_graphs import random_image_case
+from random_networks import Case
 
 from deploy.errors import GateError
 from hw_build.blocks import Block
@@ -65,6 +66,19 @@ def test_the_fast_cases_hold_every_module(made: list[Accelerator]) -> None:
     modules = {block.module for accelerator in made for block in accelerator.blocks}
     assert modules >= {"window", "pad", "max_pool", "upsample", "stream_fork", "stream_add"}
     assert modules >= {"stream_concat", "lane_splitter", "lane_joiner", "mvu", "deep_fifo"}
+
+
+@pytest.mark.parametrize("simd", [12, 4, 6], ids=["whole", "a third", "a half"])
+def test_windows_of_one_beat(simd: int, tmp_path: Path) -> None:
+    """More columns at once than a pixel has channels: the window comes whole, and is split."""
+    rng = np.random.default_rng(simd)
+    window = Window("conv0_window", "input", (3, 2), (1, 2), (1, 2))
+    convolution = MatVec("conv0", "conv0_window", rng.integers(-2, 3, (4, 12)))
+    graph = Graph((Input("input", (5, 6, 2), IntType(3, signed=True)), window, convolution))
+    case = Case(graph, {"conv0": Folding(4, simd)}, rng.integers(-4, 4, (6, 5, 6, 2)))
+    made = build(case, tmp_path)
+    assert "window_parallel" in {block.module for block in made.blocks}
+    check_all(made)
 
 
 @pytest.mark.nightly

@@ -25,7 +25,7 @@ const std::map<std::string, std::unique_ptr<Block> (*)(const Parameters&)> MODUL
     {"stream_fork", make<StreamFork>},     {"stream_add", make<StreamAdd>},
     {"stream_concat", make<StreamConcat>}, {"pad", make<Pad>},
     {"window", make<Window>},              {"upsample", make<Upsample>},
-    {"max_pool", make<MaxPool>},
+    {"max_pool", make<MaxPool>},           {"window_parallel", make<WindowParallel>},
 };
 
 std::vector<int> numbers(const std::string& text) {

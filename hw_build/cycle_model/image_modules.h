@@ -104,6 +104,33 @@ struct Window final : Block {
     }
 };
 
+struct WindowParallel final : Block {
+    const int HEIGHT, WIDTH, REACH_H, REACH_W, STRIDE_H, STRIDE_W;
+    REGISTERS(column = 0, row = 0, full = 0)
+    explicit WindowParallel(const Parameters& p)
+        : HEIGHT(p("HEIGHT")), WIDTH(p("WIDTH")),
+          REACH_H((p("KERNEL_H") - 1) * p("DILATION_H")),
+          REACH_W((p("KERNEL_W") - 1) * p("DILATION_W")), STRIDE_H(p("STRIDE_H")),
+          STRIDE_W(p("STRIDE_W")) {}
+    static bool ends(int at, int reach, int stride) {
+        return at >= reach && (at - reach) % stride == 0;
+    }
+    bool step() override {
+        const bool room = !r.full || ready();
+        const bool fire = valid() && room;
+        const bool moved = fire || (r.full && ready());
+        const bool window = ends(r.row, REACH_H, STRIDE_H) && ends(r.column, REACH_W, STRIDE_W);
+        set_ready(room);
+        if (room) r.full = fire && window;
+        if (fire) {
+            count(r.column, WIDTH);
+            if (r.column == 0) count(r.row, HEIGHT);
+        }
+        set_valid(r.full);
+        return moved;
+    }
+};
+
 struct Upsample final : Block {
     const int WIDTH, F, FACTOR_H, FACTOR_W, KEPT;
     REGISTERS(beat = 0, repeat_x = 0, column = 0, repeat_y = 0, ahead = -1, room = 0, full = 0)
