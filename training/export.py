@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from deploy.errors import NarrowgaugeError
 from deploy.run_directory import RunDirectory, write_atomically
-from training.config import parse_config
 from training.train import CONFIG, WEIGHTS
 from training.train import STAGE as TRAIN_STAGE
+from training.trained_run import TrainedRun
 
 STAGE = "02_export"
 MODEL = "model.onnx"
@@ -30,16 +28,13 @@ def export_run(run: Path, data_dir: Path | None = None) -> Path:
     Raises:
         UserError: the run is not trained, its data are gone, or its outputs do not vary.
     """
+    trained = TrainedRun.read(run)
     directory = RunDirectory(run)
-    made_by = f"python -m training.train CONFIG --out {run}"
-    manifest = directory.manifest(TRAIN_STAGE, made_by=made_by)
-    trained = run / TRAIN_STAGE
-    data_dir = data_dir or _data_dir_of(manifest)
     with directory.lock():
         stage = directory.run_stage(
             STAGE,
             config={},
-            inputs={name: trained / name for name in (WEIGHTS, CONFIG)},
+            inputs={name: run / TRAIN_STAGE / name for name in (WEIGHTS, CONFIG)},
             tools={name: version(name) for name in TOOLS},
             body=lambda folder: _export_into(folder, trained, data_dir),
         )
@@ -48,32 +43,17 @@ def export_run(run: Path, data_dir: Path | None = None) -> Path:
     return stage
 
 
-def _export_into(folder: Path, trained: Path, data_dir: Path | None) -> None:
+def _export_into(folder: Path, trained: TrainedRun, data_dir: Path | None) -> None:
     import numpy as np
-    import torch
-    from safetensors.torch import load_file
 
-    from training.datasets import load_data
-    from training.networks import build_network
     from training.qonnx_export import to_qonnx
     from training.vectors import make_vectors
 
-    config = parse_config(json.loads((trained / CONFIG).read_text()), where=str(trained / CONFIG))
-    torch.set_num_threads(config.training.threads)
-    dataset = load_data(config.data, data_dir)
-    network = build_network(config.network, dataset.shape, len(dataset.class_names))
-    network.load_state_dict(load_file(trained / WEIGHTS))
+    network, dataset = trained.load(data_dir)
     vectors = make_vectors(network, dataset)
     model = to_qonnx(network)
     write_atomically(folder / MODEL, model.SerializeToString(deterministic=True))
     np.savez_compressed(folder / VECTORS, **vectors)
-
-
-def _data_dir_of(manifest: dict[str, Any]) -> Path | None:
-    """The folder of data sets that training read from; None for an embedded data set."""
-    for data_file in manifest["inputs"].values():
-        return Path(data_file["path"]).parent.parent
-    return None
 
 
 def main(arguments: list[str] | None = None) -> int:

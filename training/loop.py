@@ -218,17 +218,21 @@ def _train_epoch(
     return loss_sum.item() / n_seen, n_right.item() / n_seen, rate
 
 
-@torch.no_grad()
 def accuracy(network: nn.Module, samples: Samples) -> float:
     """Share of samples whose label has the greatest score, in evaluation mode, float32."""
+    return (classes(network, samples) == samples.labels).sum().item() / len(samples)
+
+
+@torch.no_grad()
+def classes(network: nn.Module, samples: Samples) -> Tensor:
+    """Which score is the greatest of each sample, in evaluation mode, float32; int64 (N,)."""
     was_training = network.training
     network.eval()
-    n_right = 0
-    for start in range(0, len(samples), _EVALUATION_BATCH):
-        index = slice(start, start + _EVALUATION_BATCH)
-        n_right += (network(samples.inputs(index)).argmax(1) == samples.labels[index]).sum().item()
+    starts = range(0, len(samples), _EVALUATION_BATCH)
+    indices = (slice(start, start + _EVALUATION_BATCH) for start in starts)
+    found = torch.cat([network(samples.inputs(index)).argmax(1) for index in indices])
     network.train(was_training)
-    return n_right / len(samples)
+    return found
 
 
 def _save(

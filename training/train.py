@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ def train_run(config: Config, run: Path, data_dir: Path | None = None) -> Path:
 
     It holds `weights.safetensors` (with validation samples the best epoch's, and the last's in
     `last.safetensors`), the resolved `config.json`, `metrics.jsonl` (a line per epoch)
-    and `summary.json` (test accuracy and what it was measured on).
+    and `summary.json` (test accuracy, what it was measured on, and the network's size).
 
     Raises:
         UserError: data are missing or corrupted, or the loss runs away.
@@ -54,6 +55,7 @@ def _train_into(folder: Path, config: Config, dataset: Dataset) -> None:
     from safetensors.torch import save
 
     from training import loop
+    from training.network_size import size_of
     from training.networks import build_network
 
     torch.use_deterministic_algorithms(True)
@@ -77,6 +79,7 @@ def _train_into(folder: Path, config: Config, dataset: Dataset) -> None:
         "n_validation_samples": len(held.test_labels),
         "data": dataset.name,
         "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "size": asdict(size_of(network)),
     }
     write_atomically(folder / WEIGHTS, save(network.state_dict()))
     write_atomically(folder / CONFIG, config.model_dump_json(indent=2) + "\n")

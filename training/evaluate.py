@@ -1,0 +1,153 @@
+"""Command: measures a trained run on its test set, class by class, and says how large it is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploy.errors import NarrowgaugeError
+from deploy.run_directory import write_atomically
+from training.trained_run import TrainedRun
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from training.network_size import NetworkSize
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """What a trained network does on a test set.
+
+    `confusion` is int64 (K, K): how many samples of the row's class were given the column's; of
+    equal scores the first one counts. `recorded_accuracy` is what training wrote down.
+    """
+
+    data: str
+    class_names: tuple[str, ...]
+    confusion: np.ndarray
+    recorded_accuracy: float
+    exact: bool
+    size: NetworkSize
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.confusion.trace() / self.confusion.sum())
+
+    def recalls(self) -> list[float | None]:
+        """Of each class, the share of its samples that are found; None where it has none."""
+        totals = self.confusion.sum(axis=1)
+        right = self.confusion.diagonal()
+        return [float(r / n) if n else None for r, n in zip(right, totals, strict=True)]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "data": self.data,
+            "n_test_samples": int(self.confusion.sum()),
+            "accuracy": self.accuracy,
+            "recorded_accuracy": self.recorded_accuracy,
+            "exact": self.exact,
+            "recalls": dict(zip(self.class_names, self.recalls(), strict=True)),
+            "confusion": self.confusion.tolist(),
+            "size": asdict(self.size),
+        }
+
+
+def evaluate_run(run: Path, data_dir: Path | None = None, *, exact: bool = False) -> Evaluated:
+    """Evaluates the weights of a run, by plain float32 PyTorch or, with `exact`, free of rounding.
+
+    Raises:
+        UserError: the run is not trained, or its data are gone.
+    """
+    trained = TrainedRun.read(run)
+    network, dataset = trained.load(data_dir)
+
+    import numpy as np
+
+    from training import loop
+    from training.exact_evaluation import ExactNetwork
+    from training.network_size import size_of
+
+    if exact:
+        inputs = dataset.to_unit(network.arrange(dataset.test_images))
+        parts = [part.scores.argmax(1) for _, part in ExactNetwork(network).batches(inputs)]
+        found = np.concatenate(parts)
+    else:
+        found = loop.classes(network, loop.evaluation_samples(dataset, network)).numpy()
+    n_classes = len(dataset.class_names)
+    confusion = np.zeros((n_classes, n_classes), np.int64)
+    np.add.at(confusion, (dataset.test_labels, found), 1)
+    return Evaluated(
+        data=dataset.name,
+        class_names=dataset.class_names,
+        confusion=confusion,
+        recorded_accuracy=trained.summary["test_accuracy"],
+        exact=exact,
+        size=size_of(network),
+    )
+
+
+def _report_on(evaluated: Evaluated) -> list[str]:
+    size = evaluated.size
+    lines = [
+        f"test accuracy {100 * evaluated.accuracy:.2f} % on {evaluated.confusion.sum()} samples of "
+        f"{evaluated.data}, {'evaluated exactly' if evaluated.exact else 'plain float32'}; "
+        f"training recorded {100 * evaluated.recorded_accuracy:.2f} %"
+    ]
+    width = max(map(len, evaluated.class_names))
+    for index, (name, recall) in enumerate(
+        zip(evaluated.class_names, evaluated.recalls(), strict=True)
+    ):
+        wrong = evaluated.confusion[index].copy()
+        wrong[index] = 0
+        text = "no samples" if recall is None else f"{100 * recall:6.2f} % found"
+        if wrong.any():
+            text += f", most often taken for {evaluated.class_names[wrong.argmax()]}"
+        lines.append(f"  {name:<{width}}  {text}")
+    lines.append(
+        f"{size.n_weights:,} weights, at most {size.weight_bits} bit each, "
+        f"{size.weight_memory_bits / 8192:,.1f} KiB; activations "
+        f"{size.activation_memory_bits / 8192:,.1f} KiB; {size.macs:,} multiply-accumulates"
+    )
+    return lines
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0, or that of the error met."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate",
+        description="Measures a trained run on its test set, class by class. Changes nothing in "
+        "the run.",
+        epilog="example: python -m training.evaluate runs/digits",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="run directory of training.train")
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="D", help="where the data set is, if it has moved"
+    )
+    parser.add_argument(
+        "--exact", action="store_true", help="free of float32's rounding, as export does; slower"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="JSON file for these figures and all confusions"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        evaluated = evaluate_run(options.run, options.data_dir, exact=options.exact)
+        if options.out:
+            write_atomically(options.out, json.dumps(evaluated.as_json(), indent=2) + "\n")
+    except NarrowgaugeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    print("\n".join(_report_on(evaluated)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
