@@ -18,11 +18,12 @@ from .blocks import Block, ports
 from .boards import Board, board_named
 from .graph_file import Imported
 from .pipeline_picture import pipeline_svg
+from .report_layers import layer_rows
 from .report_page import page
-from .report_rows import RESOURCES, block_rows, depth_of, layer_rows, total_of
+from .report_rows import RESOURCES, block_rows, depth_of, fifo_rows, total_of
 from .report_stages import Json, StageResults, commands_of, read_stages, tools_of
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised by one whenever a reader of report.json would misread it."""
 
 KINDS = {
@@ -40,6 +41,11 @@ KINDS = {
     "resources.synthesised": "synthesised",
     "logic_depth": "synthesised",
     "layers.cycles": "estimated",
+    "layers.macs": "counted in the integer graph",
+    "layers.weight_histogram": "counted in the integer graph",
+    "layers.threshold_histogram": "counted in the integer graph",
+    "layers.memory_bits": "counted in the memory files",
+    "fifos": "counted in the RTL's parameters",
     "blocks.cycles": "estimated",
     "finn": "estimated by FINN",
 }
@@ -66,8 +72,8 @@ def write_report(
     (folder / "report.json").write_text(text, encoding="utf-8")
     interval, port_bits = record["cycles_per_frame"]["predicted"], record["board"]["dma_bits"]
     pictures = {
-        name: pipeline_svg(blocks, interval, port_bits, columns)
-        for name, columns in (("wide", 4), ("narrow", 1))
+        name: pipeline_svg(blocks, interval, port_bits, n_columns)
+        for name, n_columns in (("wide", None), ("narrow", 1))
     }
     (folder / "report.html").write_text(page(record, pictures), encoding="utf-8")
 
@@ -121,6 +127,7 @@ def build_record(
         "board_share": _board_share(results, board),
         "interface": _interface(imported, blocks, board),
         "layers": layer_rows(imported.graph, blocks, results),
+        "fifos": fifo_rows(blocks),
         "blocks": block_rows(blocks, results),
         "finn": results.finn,
         "training": results.training,

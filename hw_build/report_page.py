@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
+
+from .histogram_picture import histogram_svg
 
 TEMPLATES = Path(__file__).parent / "templates"
 ABSENT = "–"
@@ -24,6 +26,19 @@ def page(record: dict[str, Any], pictures: Mapping[str, str]) -> str:
 
     Every text of the record is escaped; the pictures are put in as they are.
     """
+    return template("report.html").render(
+        r=record,
+        picture={name: Markup(svg) for name, svg in pictures.items()},
+        executors=EXECUTORS,
+        is_exact=is_exact(record["gates"]),
+        most_vectors=max((gate["vectors"] for gate in record["gates"]), default=0),
+        tables=resource_tables(record),
+        histograms=histograms(record["layers"]),
+    )
+
+
+def template(name: str) -> Template:
+    """A page of `templates/` with the filters that write numbers; every text is escaped."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -31,16 +46,31 @@ def page(record: dict[str, Any], pictures: Mapping[str, str]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent, "off_by": off_by}
-    template = environment.get_template("report.html")
-    return template.render(
-        r=record,
-        picture={name: Markup(svg) for name, svg in pictures.items()},
-        executors=EXECUTORS,
-        is_exact=is_exact(record["gates"]),
-        most_vectors=max((gate["vectors"] for gate in record["gates"]), default=0),
-        tables=resource_tables(record),
-    )
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "off_by": off_by,
+        "shape": shape,
+        "kernel": kernel,
+    }
+    return environment.get_template(name)
+
+
+def histograms(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pictures of every layer's weights and thresholds, with what a reader needs beside them."""
+    pictures = []
+    for layer in layers:
+        for what in ("weight", "threshold"):
+            bins = layer[f"{what}_histogram"]
+            if not bins or not bins["counts"]:
+                continue
+            note = f"{sum(bins['counts']):,} integers"
+            for rest in ("never", "always"):
+                if bins.get(rest):
+                    note += f"; {bins[rest]:,} more are {rest} reached"
+            svg = Markup(histogram_svg(bins, f"{what}s"))
+            pictures.append({"layer": layer["name"], "what": f"{what}s", "note": note, "svg": svg})
+    return pictures
 
 
 def is_exact(gates: list[dict[str, Any]]) -> bool:
@@ -69,6 +99,25 @@ def number(value: float | None, digits: int = 0) -> str:
 def percent(share: float | None, digits: int = 2) -> str:
     """A share of 0 to 1 in percent; a dash for None."""
     return ABSENT if share is None else f"{100 * share:.{digits}f} %"
+
+
+def shape(sides: list[int]) -> str:
+    """[8, 8, 16] as 8 × 8 × 16."""
+    return " × ".join(f"{side:,}" for side in sides)
+
+
+def kernel(layer: Mapping[str, Any]) -> str:
+    """A layer's window: its kernel, and what of stride, dilation and padding is not the default."""
+    if layer["kernel"] is None:
+        return ABSENT
+    text = shape(layer["kernel"])
+    for what in ("stride", "dilation"):
+        if set(layer[what]) != {1}:
+            text += f", {what} {shape(layer[what])}"
+    if layer["padding"]:
+        sides = layer["padding"]  # [top, left, bottom, right]
+        text += f", padding {sides[0] if len(set(sides)) == 1 else ' '.join(map(str, sides))}"
+    return text
 
 
 def off_by(estimate: float | None, reference: float | None) -> str:
