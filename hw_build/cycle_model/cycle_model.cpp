@@ -105,6 +105,7 @@ extern "C" {
 struct Job {
     uint64_t* frame_ends;       // the cycle in which each frame's last beat left
     uint64_t** recorded;        // per stream: where the cycles of its beats go; or null
+    uint64_t** offered;         // per stream: where the cycles go in which they were first valid
     uint64_t* recorded_beats;   // per stream: how many have passed
     uint64_t* capacities;       // per stream: how many are kept
     uint64_t n_frames, input_beats, output_beats;  // beats of a frame
@@ -190,9 +191,20 @@ int32_t model_run(Model* m, Job* job) {
     uint64_t held_back = 0;  // the last cycle in which the host waited to keep its pace
     bool offered = false;
     Seen seen;
-    const auto record = [job](int stream) {
+    const std::size_t n_streams = job->recorded ? wires.valid.size() : 0;
+    std::vector<uint8_t> waiting(n_streams);  // the beat that is valid has been noted
+    const auto record = [&, job](int stream) {
+        waiting[stream] = false;
         const uint64_t beat = job->recorded_beats[stream]++;
         if (beat < job->capacities[stream]) job->recorded[stream][beat] = job->cycle;
+    };
+    const auto note_offers = [&, job] {
+        for (std::size_t stream = 0; stream < n_streams; ++stream) {
+            if (!wires.valid[stream] || waiting[stream]) continue;
+            waiting[stream] = true;
+            const uint64_t beat = job->recorded_beats[stream];
+            if (beat < job->capacities[stream]) job->offered[stream][beat] = job->cycle;
+        }
     };
     const uint64_t pace_beats = job->pace_frames * job->input_beats;
     for (;; ++job->cycle) {
@@ -215,6 +227,7 @@ int32_t model_run(Model* m, Job* job) {
         if (!stalls && wires.awake.empty()) return STUCK;
 
         wires.awake.ascending(m->passing, [&](int i) { m->blocks[i]->offer(); });
+        note_offers();
         bool leaves = wires.moves(job->output);
         wires.awake.descending([&](int i) {
             Block& block = *m->blocks[i];

@@ -19,7 +19,8 @@ class Job(ctypes.Structure):
     """The struct of the same name in cycle_model.cpp."""
 
     _fields_ = [
-        *((name, POINTER) for name in ("frame_ends", "recorded", "recorded_beats", "capacities")),
+        *((name, POINTER) for name in ("frame_ends", "recorded", "offered")),
+        *((name, POINTER) for name in ("recorded_beats", "capacities")),
         *((name, ctypes.c_uint64) for name in ("n_frames", "input_beats", "output_beats")),
         *((name, ctypes.c_uint64) for name in ("pace_cycles", "pace_frames")),
         *((name, ctypes.c_uint64) for name in ("random_state", "cycle", "frames_done", "period")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -23,8 +23,8 @@ class CycleRun:
 
     `frame_ends` are the cycles in which the frames' last beats left. `period` is not 0 if the last
     so many frames are repeated for ever. `slow` tells that the host's pace was too fast.
-    `beat_cycles` holds for each recorded stream when its beats passed, `most_held` by the names of
-    the deep_fifo blocks the beats held at most.
+    `beat_cycles` holds for each recorded stream when its beats passed, `offer_cycles` when each of
+    these was first offered; `most_held` by the names of deep_fifo blocks the beats held at most.
     """
 
     frame_ends: np.ndarray
@@ -32,6 +32,7 @@ class CycleRun:
     slow: bool
     beat_cycles: dict[str, np.ndarray]
     most_held: dict[str, int]
+    offer_cycles: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def interval(self) -> Fraction:
@@ -73,17 +74,21 @@ def follow_frames(
     ends = np.zeros(n_frames, np.uint64)
     beats = (ctypes.c_uint64 * len(numbers))()
     capacities = (ctypes.c_uint64 * len(numbers))()
-    recorded = (POINTER * len(numbers))()
+    recorded, offered = (POINTER * len(numbers))(), (POINTER * len(numbers))()
     kept: dict[str, np.ndarray] = {}
+    offers: dict[str, np.ndarray] = {}
     for stream in _streams(blocks):
         if stream.name in record:
             kept[stream.name] = np.zeros(n_frames * stream.beats, np.uint64)
             recorded[numbers[stream.name]] = kept[stream.name].ctypes.data
+            offers[stream.name] = np.zeros(len(kept[stream.name]), np.uint64)
+            offered[numbers[stream.name]] = offers[stream.name].ctypes.data
             capacities[numbers[stream.name]] = len(kept[stream.name])
     stalls = stalls or Stalls()
     job = Job(
         frame_ends=ends.ctypes.data,
         recorded=ctypes.addressof(recorded) if kept else None,
+        offered=ctypes.addressof(offered) if kept else None,
         recorded_beats=ctypes.addressof(beats),
         capacities=ctypes.addressof(capacities),
         n_frames=n_frames,
@@ -111,9 +116,12 @@ def follow_frames(
         }
     finally:
         library.model_close(model)
-    cycles = {name: array[: beats[numbers[name]]].astype(np.int64) for name, array in kept.items()}
+    cycles, first = (
+        {name: array[: beats[numbers[name]]].astype(np.int64) for name, array in arrays.items()}
+        for arrays in (kept, offers)
+    )
     left = ends[: job.frames_done].astype(np.int64)
-    return CycleRun(left, int(job.period), status == _SLOW, cycles, held)
+    return CycleRun(left, int(job.period), status == _SLOW, cycles, held, first)
 
 
 def _steady_period(gaps: list[int]) -> int:
