@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from deploy.errors import UserError
-from deploy.packing import Packing
 
 from .graph import (
     Add,
     Concat,
     Depthwise,
     Graph,
+    Input,
     MatVec,
     MaxPool,
     TensorInfo,
@@ -53,6 +53,16 @@ def port_lanes(shape: tuple[int, ...], bits: int, port_bits: int) -> int:
     return n_channels * min(n_pixels, most // n_channels)
 
 
+def port_choices(shape: tuple[int, ...], bits: int, port_bits: int) -> tuple[int, ...]:
+    """Lanes that the input port may have, those of `port_lanes` first.
+
+    A vector may come with a few lanes less where these divide it: no padding, simpler converters.
+    """
+    most = port_lanes(shape, bits, port_bits)
+    fewer = [d for d in divisors(shape[0]) if most / 2 < d < most] if len(shape) == 1 else []
+    return (most, *fewer)
+
+
 def converter_lanes(source_lanes: int, sink_lanes: int) -> int:
     """Lanes between the splitting and the joining half of a width converter."""
     return gcd(source_lanes, sink_lanes)
@@ -75,7 +85,7 @@ def save_folding(folding: dict[str, Folding]) -> str:
     return json.dumps({k: {"pe": v.pe, "simd": v.simd} for k, v in folding.items()}, indent=2)
 
 
-def load_folding(path: Path, graph: Graph) -> dict[str, Folding]:
+def load_folding(path: Path, graph: Graph, port_bits: int = 64) -> dict[str, Folding]:
     """A folding from a file that a run wrote, checked against the graph; UserError by layer."""
     try:
         table = json.loads(path.read_text())
@@ -94,13 +104,13 @@ def load_folding(path: Path, graph: Graph) -> dict[str, Folding]:
             expected='{"fc0": {"pe": 16, "simd": 49}, ...}',
             fix="start from the folding.json of a run",
         ) from error
-    legal = legal_foldings(graph)
-    if set(folding) != set(legal):
+    legal = legal_foldings(graph, port_bits)
+    if set(folding) - {graph.input.name} != set(legal) - {graph.input.name}:
         raise UserError(
             "the folding file doesn't name the network's layers",
             where=str(path),
             found=", ".join(folding) or "no layer",
-            expected=", ".join(legal),
+            expected=", ".join(name for name in legal if name != graph.input.name),
         )
     for name, fold in folding.items():
         for what, got, factors in zip(
@@ -145,19 +155,26 @@ class LegalFolding:
     simd: Factors
 
 
-def legal_foldings(graph: Graph) -> dict[str, LegalFolding]:
+def legal_foldings(graph: Graph, port_bits: int = 64) -> dict[str, LegalFolding]:
     """By the name of every layer that has a folding, in the graph's order.
 
     A MatVec on vectors takes any PE and SIMD; what doesn't divide is padded. On images both have
     to divide: PE the outputs, SIMD the channels of a pixel, or the whole window where it is more
-    than a pixel. Layers that work channel by channel have SIMD 1 and PE channels a beat.
+    than a pixel. Layers that work channel by channel have SIMD 1 and PE channels a beat. The input
+    may be named as well, by the lanes of its port; otherwise the port carries what fits.
     """
     infos = graph.infer()
     fused = fused_thresholds(graph)
     one = Factors((1,), "the layer works channel by channel")
     legal: dict[str, LegalFolding] = {}
     for layer in graph:
-        if isinstance(layer, MatVec):
+        if isinstance(layer, Input):
+            most = port_lanes(layer.shape, layer.type.bits, port_bits)
+            pe = Factors(range(1, most + 1), f"what a port of {port_bits} bits carries")
+            if len(layer.shape) > 1:
+                pe = Factors((most,), "whole pixels, or a share of one")
+            legal[layer.name] = LegalFolding(pe, Factors((1,), "the input has lanes alone"))
+        elif isinstance(layer, MatVec):
             legal[layer.name] = _legal_matvec(layer, graph, infos)
         elif isinstance(layer, Depthwise):
             n_channels = layer.n_channels(infos[layer.source])
@@ -215,10 +232,3 @@ def fused_thresholds(graph: Graph) -> dict[str, Threshold]:
         and isinstance(graph[layer.source], MatVec | Depthwise)
         and n_readers[layer.source] == 1
     }
-
-
-def input_port(graph: Graph, port_bits: int) -> Packing:
-    """How the host packs its integers for the accelerator's input port."""
-    shape, kind = graph.input.shape, graph.input.type
-    lanes = port_lanes(shape, kind.bits, port_bits)
-    return Packing(prod(shape), kind.bits, kind.signed, kind.bipolar, port_bits, lanes)

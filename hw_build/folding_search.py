@@ -21,7 +21,7 @@ from .folding import (
     divisors,
     fused_thresholds,
     legal_foldings,
-    port_lanes,
+    port_choices,
 )
 from .graph import (
     Add,
@@ -100,12 +100,13 @@ class _Search:
     def __init__(self, graph: Graph, interval: int, port_bits: int) -> None:
         self.graph, self.infos = graph, graph.infer()
         self.fused = fused_thresholds(graph)
-        self.legal = legal_foldings(graph)
+        self.legal = legal_foldings(graph, port_bits)
         self.n_readers = graph.n_readers
         shape, bits = graph.input.shape, graph.input.type.bits
-        self.port_lanes = port_lanes(shape, bits, port_bits)
-        n = self.infos[graph.input.name].n_integers
-        self.interval = max(interval, -(-n // self.port_lanes))  # no faster than the input port
+        self.port_choices = port_choices(shape, bits, port_bits)
+        self.n_inputs = self.infos[graph.input.name].n_integers
+        # no faster than the input port
+        self.interval = max(interval, -(-self.n_inputs // self.port_choices[0]))
         self.chains: dict[str, dict[int, _Chain]] = {}  # by layer and the lanes it puts out
         self.settled: dict[str, Folding] = {}
 
@@ -115,11 +116,11 @@ class _Search:
             if self.n_readers[layer.name] > 1:
                 self._settle(layer.name)
         self._settle(self.graph.output.name)
-        return {name: self.settled[name] for name in self.legal}
+        return {name: self.settled[name] for name in self.legal if name in self.settled}
 
     def _chains_of(self, layer: Layer) -> dict[int, _Chain]:
         if isinstance(layer, Input):
-            return {self.port_lanes: _Chain()}
+            return {lanes: self._port(layer.name, lanes) for lanes in self.port_choices}
         if layer.name not in self.legal:  # it follows its neighbours
             return self.chains[layer.sources[0]]
         if len(layer.sources) > 1:
@@ -133,6 +134,12 @@ class _Search:
                 if best is None or longer.rank < best.rank:
                     extended[choice.lanes_out] = longer
         return extended
+
+    def _port(self, name: str, lanes: int) -> _Chain:
+        """The chain's beginning; a port of other lanes than it could have is named."""
+        excess = max(0, -(-self.n_inputs // lanes) - self.interval)
+        named = () if lanes == self.port_choices[0] else ((name, Folding(lanes, 1)),)
+        return _Chain(0.0, excess, named)
 
     def _longer(self, chain: _Chain, layer: Layer, choice: _Choice, lanes: int) -> _Chain:
         """`chain`, whose last layer puts out `lanes`, and one more layer."""

@@ -79,6 +79,8 @@ class _Lowering:
         match layer:
             case Input():
                 lanes = port_lanes(layer.shape, layer.type.bits, self.port_bits)
+                if layer.name in self.folding:
+                    lanes = self.folding[layer.name].pe
                 info = self.infos[layer.name]
                 n = info.n_pixels * info.n_channels
                 return Stream("s_axis", n, layer.type, lanes, layer.name)

@@ -405,7 +405,11 @@ def check_with_finn(run: RunDirectory) -> None:
             folder,
             part=flow.options.board.part,
             clock_mhz=flow.options.clock_mhz,
-            folding={name: (fold.pe, fold.simd) for name, fold in folding.items()},
+            folding={
+                name: (fold.pe, fold.simd)
+                for name, fold in folding.items()
+                if name != imported.graph.input.name
+            },
         )
 
     flow.stage(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from random_networks import ACT_TYPES, WEIGHT_KINDS, LayerKind, random_graph
 
 from deploy.errors import UserError
-from hw_build.blocks import Block
+from hw_build.blocks import Block, ports
 from hw_build.estimate import mvu_resources
 from hw_build.folding import (
     Folding,
@@ -176,3 +176,18 @@ def test_a_wrong_file_says_what_is_wrong(name: str, tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"can't be read(.|\n)*gone\.json"):
         load_folding(tmp_path / "gone.json", network(0, [4, 3, 2]))
+
+
+def test_a_port_of_fewer_lanes_that_divide_the_input_is_weighed_and_named() -> None:
+    """784 single bits: 16 beats of 49 need no padding, where 13 beats of 64 do."""
+    graph = random_graph(
+        np.random.default_rng(1), [784, 64, 10], [LayerKind("binary", ACT_TYPES[0])] * 2
+    )
+    assert graph.input.type.bits == 1
+    chosen = choose_folding(graph, 16)
+    assert 784 % chosen["input"].pe == 0
+    blocks = lower(graph, chosen)
+    assert max(block.cycles for block in before_the_last_unit(blocks)) <= 16
+    without = {name: fold for name, fold in chosen.items() if name != "input"}
+    assert ports(blocks)[0].lanes == chosen["input"].pe
+    assert ports(lower(graph, without))[0].lanes == 64
