@@ -60,8 +60,7 @@ class DataFolder:
         """
         path = (self.own or _cache_folder() / self.name) / file_name
         if self.own is None and not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with locked(path.with_name(path.name + ".lock"), wait=True):
+            with locked(_cache_folder() / ".lock", wait=True):
                 if not path.exists():  # Another process may have fetched it meanwhile.
                     fetch([home + file_name for home in homes], path, sha256=sha256, say=self.say)
         data = read_bytes(path)
