@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -15,15 +16,37 @@ from deploy.errors import UserError
 from training.config_table import ConfigTable, explain
 from training.network_config import NetworkConfig
 
+Side = Annotated[int, Field(ge=1, le=4096)]
+
 
 class DataConfig(ConfigTable):
     """Which data set to learn."""
 
-    name: Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar10_jpeg", "unsw_nb15"] = (
-        Field(
-            description="Data set: digits (8x8, embedded), mnist or fashion_mnist (28x28), cifar10 "
-            "(32x32x3) or its copy cifar10_jpeg, unsw_nb15 (rows of a table)."
-        )
+    name: Literal[
+        "digits", "mnist", "fashion_mnist", "cifar10", "cifar10_jpeg", "unsw_nb15", "own"
+    ] = Field(
+        description="Data set: digits (8x8, embedded), mnist or fashion_mnist (28x28), cifar10 "
+        "(32x32x3) or its copy cifar10_jpeg, unsw_nb15 (rows of a table), own (see path)."
+    )
+    path: str | None = Field(
+        None,
+        min_length=1,
+        description="Of the user's own data: an .npz or .csv file, or a folder with one of images "
+        "per class; from the config's folder on.",
+    )
+    test_share: float = Field(
+        0.2,
+        gt=0.0,
+        lt=1.0,
+        description="Of own data that are not parted yet: the share of each class for testing.",
+    )
+    label_column: str = Field(
+        "label", min_length=1, description="Of own data in a .csv: the column of the classes."
+    )
+    image_size: tuple[Side, Side] | None = Field(
+        None,
+        description="Of own data in a folder: height and width that images are scaled to; "
+        "if not given, all have to be of one size.",
     )
     train_samples: int | None = Field(
         None, ge=2, description="Only the first so many training samples; all if not given."
@@ -90,7 +113,7 @@ def load_config(
     epochs: int | None = None,
     seed: int | None = None,
 ) -> Config:
-    """Reads and validates a TOML config.
+    """Reads and validates a config in TOML, or in JSON as a trained run's `config.json` holds it.
 
     Where given, `data` replaces the file's data.name, `train_samples` and `test_samples` those of
     its data, `epochs` and `seed` those of its training.
@@ -98,21 +121,7 @@ def load_config(
     Raises:
         UserError: the file can't be read, is no TOML, or a key is unknown, missing or wrong.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            "the config can't be read",
-            where=str(path),
-            found=error.strerror or str(error),
-            expected="a TOML file such as training/configs/digits_w1a1.toml",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError("the config is not UTF-8 text", where=str(path)) from error
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(
-            "the config is not valid TOML", where=str(path), found=str(error)
-        ) from error
+    table = read_toml(path) if path.suffix != ".json" else _read_json(path)
     options = {
         ("data", "name"): data,
         ("data", "train_samples"): train_samples,
@@ -123,13 +132,56 @@ def load_config(
     for (table_name, key_name), option in options.items():
         if option is not None and isinstance(table.get(table_name), dict):
             table[table_name][key_name] = option
-    return parse_config(table, where=str(path))
+    return parse_config(table, where=str(path), folder=path.parent)
 
 
-def parse_config(table: dict[str, Any], *, where: str) -> Config:
-    """A `Config` from plain tables; `where` names their source in messages."""
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        UserError: the file can't be read, or is no TOML.
+    """
     try:
-        config = Config.model_validate(_tuples(table))
+        return tomllib.loads(_read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(
+            "the config is not valid TOML", where=str(path), found=str(error)
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(
+            "the config is not valid JSON", where=str(path), found=str(error)
+        ) from error
+    if not isinstance(table, dict):
+        raise UserError("the config holds no tables", where=str(path), found=str(table)[:40])
+    return table
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            "the config can't be read",
+            where=str(path),
+            found=error.strerror or str(error),
+            expected="a TOML file such as training/configs/digits_w1a1.toml",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError("the config is not UTF-8 text", where=str(path)) from error
+
+
+def parse_config(table: dict[str, Any], *, where: str, folder: Path | None = None) -> Config:
+    """A `Config` from plain tables; `where` names their source in messages.
+
+    `folder` is what a relative `data.path` starts from, the working directory if not given.
+    """
+    try:
+        config = Config.model_validate(as_tuples(table))
     except ValidationError as error:
         raise explain(error, Config, where) from error
     if config.training.patience and not config.data.validation_samples:
@@ -139,11 +191,27 @@ def parse_config(table: dict[str, Any], *, where: str) -> Config:
             found="data.validation_samples = 0",
             fix="set data.validation_samples, or leave training.patience off",
         )
-    return config
+    return _with_absolute_path(config, folder, where)
 
 
-def _tuples(value: Any) -> Any:
+def _with_absolute_path(config: Config, folder: Path | None, where: str) -> Config:
+    """`data.path` as it is found from anywhere; it is there for the user's own data alone."""
+    data = config.data
+    if (data.name == "own") != (data.path is not None):
+        raise UserError(
+            "the user's own data have a path, other data sets have none",
+            where=f"{where}: data.path",
+            found=f"{data.path!r}, and data.name {data.name!r}",
+            fix='set data.name = "own" and data.path to an .npz file, a .csv file or a folder',
+        )
+    if data.path is None:
+        return config
+    path = str(((folder or Path()) / data.path).absolute())
+    return config.model_copy(update={"data": data.model_copy(update={"path": path})})
+
+
+def as_tuples(value: Any) -> Any:
     """TOML's and JSON's lists as tuples, which is what a frozen field holds."""
     if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+        return {key: as_tuples(item) for key, item in value.items()}
+    return tuple(as_tuples(item) for item in value) if isinstance(value, list) else value

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.durable import locked
 from deploy.errors import UserError
 from training.download import fetch
 
@@ -59,7 +60,9 @@ class DataFolder:
         """
         path = (self.own or _cache_folder() / self.name) / file_name
         if self.own is None and not path.exists():
-            fetch([home + file_name for home in homes], path, sha256=sha256, say=self.say)
+            with locked(_cache_folder() / ".lock", wait=True):
+                if not path.exists():  # Another process may have fetched it meanwhile.
+                    fetch([home + file_name for home in homes], path, sha256=sha256, say=self.say)
         data = read_bytes(path)
         found = hashlib.sha256(data).hexdigest()
         if found != sha256:

@@ -11,12 +11,15 @@ from training.cifar10 import load_cifar10, load_cifar10_jpeg
 from training.config import DataConfig
 from training.dataset import Dataset
 from training.idx_files import load_idx
+from training.own_data import load_own
 from training.unsw_nb15 import load_unsw_nb15
 
 
 def load_data(config: DataConfig, data_dir: Path | None = None) -> Dataset:
     """The data set of a config, cut down as it says; see `load_dataset`."""
     n_train, n_test = config.train_samples, config.test_samples
+    if config.name == "own":
+        return load_own(config, data_dir).first(n_train, n_test)
     return load_dataset(config.name, data_dir, n_train=n_train, n_test=n_test)
 
 

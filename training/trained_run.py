@@ -21,7 +21,7 @@ class TrainedRun:
     """What stage 01_train of a run holds.
 
     `summary` is its `summary.json`; `data_dir` is where training read the data set from, None for
-    an embedded one.
+    an embedded one and for the user's own, whose path is in the config.
     """
 
     path: Path
@@ -41,7 +41,8 @@ class TrainedRun:
         stage = run / STAGE
         config = parse_config(json.loads((stage / CONFIG).read_text()), where=str(stage / CONFIG))
         summary = json.loads((stage / SUMMARY).read_text())
-        return cls(run, config, summary, _data_dir_of(manifest))
+        data_dir = None if config.data.path else _data_dir_of(manifest)
+        return cls(run, config, summary, data_dir)
 
     def load(self, data_dir: Path | None = None) -> tuple[Network, Dataset]:
         """The trained network, and the data set from `data_dir` or from where training read it.

@@ -1,0 +1,208 @@
+"""Command: trains every point of a sweep, on this machine's cores or on a Dask cluster."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.errors import MachineError, NarrowgaugeError, UserError
+from deploy.run_directory import RunDirectory, write_atomically
+from training.sweep_config import Point, load_sweep
+from training.sweep_point import CONFIG, LOG, Job, stop_all, train_point
+from training.sweep_progress import sweep_progress
+from training.table import as_markdown, make_table
+from training.train import STAGE, SUMMARY
+
+RECORD = "sweep.json"
+_STATES = {None: "waiting", "": "whole"}
+
+
+def run_sweep(
+    path: Path,
+    out: Path,
+    data_dir: Path | None = None,
+    *,
+    workers: int | None = None,
+    dask: str | None = None,
+) -> dict[str, str]:
+    """Trains the points of the sweep at `path`, each into a run directory in `out`.
+
+    A point that lies there whole, of the same config, is not trained again. `workers` points are
+    trained at once, as many as there are cores for if not given; or those that the Dask scheduler
+    at the address `dask` has workers for. `out`/sweep.json holds what is known of every point.
+
+    Returns:
+        By the name of every point, why it failed; empty where it is whole.
+
+    Raises:
+        UserError: the sweep or one of its configs is wrong; then nothing is trained.
+        MachineError: there is no Dask, or its scheduler does not answer.
+    """
+    sweep, points = load_sweep(path)
+    out.mkdir(parents=True, exist_ok=True)
+    states: dict[str, str | None] = {
+        point.name: "" if _is_whole(out, point) else None for point in points
+    }
+    left = [point for point in points if states[point.name] is None]
+    print(f"{len(points)} points, {len(points) - len(left)} of them whole already", flush=True)
+    if workers is None:
+        threads = max((point.config.training.threads for point in left), default=1)
+        workers = max(1, (os.cpu_count() or 1) // threads)
+    with _executor(workers, dask) as executor:
+        futures: dict[Future[str], Point] = {}
+        for point in left:
+            job = _prepare(out, point, data_dir, sweep.retries)
+            futures[executor.submit(train_point, job)] = point
+        for future in _as_they_end(futures, out, states):
+            point = futures[future]
+            error = future.exception()
+            states[point.name] = f"{type(error).__name__}: {error}" if error else future.result()
+            _record(out, states)
+    _record(out, states)
+    return {name: state or "" for name, state in states.items()}
+
+
+def _as_they_end(
+    futures: dict[Future[str], Point], out: Path, states: dict[str, str | None]
+) -> Iterator[Future[str]]:
+    """The futures as they end, while progress is shown; `states` is up to date after each."""
+    pending = set(futures)
+    with sweep_progress(out, len(states), len(states) - len(pending)) as view:
+        while pending:
+            ended, pending = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
+            for future in ended:
+                yield future
+                name = futures[future].name
+                view.ended(name, states[name] or _accuracy(out / name))
+            view.running([futures[future] for future in pending])
+
+
+def _prepare(out: Path, point: Point, data_dir: Path | None, retries: int) -> Job:
+    run = (out / point.name).absolute()
+    run.mkdir(exist_ok=True)
+    write_atomically(run / CONFIG, point.config.model_dump_json(indent=2) + "\n")
+    return Job(
+        run=str(run),
+        folder=str(Path.cwd()),
+        data_dir=str(data_dir.absolute()) if data_dir else None,
+        retries=retries,
+    )
+
+
+def _is_whole(out: Path, point: Point) -> bool:
+    try:
+        manifest = RunDirectory(out / point.name).manifest(STAGE)
+    except UserError:
+        return False
+    return manifest["config"] == point.config.model_dump(mode="json")
+
+
+def _accuracy(run: Path) -> str:
+    accuracy = json.loads((run / STAGE / SUMMARY).read_text())["test_accuracy"]
+    return f"test accuracy {100 * accuracy:.2f} %"
+
+
+def _record(out: Path, states: dict[str, str | None]) -> None:
+    words = {
+        name: {
+            "state": "waiting" if why is None else "failed" if why else "whole",
+            "why": why or "",
+        }
+        for name, why in states.items()
+    }
+    write_atomically(out / RECORD, json.dumps(words, indent=2) + "\n")
+
+
+@contextmanager
+def _executor(workers: int, dask: str | None) -> Iterator[Executor]:
+    """Where points are trained; what has not begun is called off where this is left early."""
+    if dask is not None:
+        with _dask_executor(dask) as executor:
+            yield executor
+        return
+    executor = ThreadPoolExecutor(workers)
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        stop_all()
+        raise
+    finally:
+        executor.shutdown()
+
+
+@contextmanager
+def _dask_executor(address: str) -> Iterator[Executor]:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise MachineError(
+            "Dask is not installed",
+            where="--dask",
+            fix="install it: .venv/bin/python -m pip install distributed",
+        ) from error
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise MachineError(
+            "no Dask scheduler answers", where=f"--dask {address}", found=str(error)
+        ) from error
+    with client:
+        # One key for each call: the same job may have to run again in another sweep.
+        yield client.get_executor(pure=False)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0; 1 where a point failed; or that of the error met."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.sweep",
+        description="Trains every point of a sweep into a run directory of its own. A point that "
+        "fails never stops the others. The same command goes on with what is not whole.",
+        epilog="example: python -m training.sweep training/sweeps/digits.toml --out runs/ladder",
+    )
+    parser.add_argument("sweep", type=Path, metavar="SWEEP.toml", help="configs, changes, seeds")
+    parser.add_argument("--out", type=Path, required=True, metavar="D", help="for the runs")
+    parser.add_argument("--data-dir", type=Path, metavar="D", help="folder of the data sets")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, metavar="N", help="points at once; all cores' worth")
+    where.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="of a Dask scheduler, as tcp://HOST:8786; all its "
+        "machines have this project installed and see D at the same path",
+    )
+    options = parser.parse_args(arguments)
+    if options.workers is not None and options.workers < 1:
+        parser.error("--workers is at least 1")
+    try:
+        states = run_sweep(
+            options.sweep,
+            options.out,
+            options.data_dir,
+            workers=options.workers,
+            dask=options.dask,
+        )
+        whole = [options.out / name for name, why in states.items() if not why]
+        if whole:
+            print(as_markdown(make_table(whole)), end="")
+    except NarrowgaugeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on", file=sys.stderr)
+        return 130
+    failed = {name: why for name, why in states.items() if why}
+    for name, why in failed.items():
+        log = options.out / name / LOG
+        print(f"failed: {name}: {why}; what it printed: {log}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
