@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory
 
+from . import look
 from .boards import BOARDS, board_named
 from .options import DEFAULT_TARGET_FPS, FIFO_CHOICES, STAGE_NAMES, Options
 
@@ -23,6 +26,20 @@ RUN_EXAMPLES = """examples:
 
 SOURCE is a run directory that was exported (its test set runs through every executor), or any QONNX
 file (seeded random inputs, unless --inputs gives an .npy of inputs as the model takes them)."""
+
+
+STATUS_EXAMPLES = """examples:
+  python -m hw_build.flow status runs/digits
+  python -m hw_build.flow status runs/digits --json"""
+
+EXIT_CODES = """exit codes:
+  0    done
+  2    a mistake in what was given: an option, a network, a file
+  3    the machine lacks something: a tool, disk space
+  4    a gate failed: two executors disagree
+  130  interrupted; the same command goes on from the last whole stage
+
+`COMMAND --help` has examples."""
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -84,10 +101,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 def status(arguments: argparse.Namespace) -> None:
     """What a run directory holds."""
+    stages = RunDirectory(arguments.run).status()
+    if arguments.json:
+        print(json.dumps([asdict(stage) for stage in stages], indent=1))
+        return
     from rich.console import Console
     from rich.table import Table
 
-    stages = RunDirectory(arguments.run).status()
     table = Table("stage", "state", "seconds", "made", "kB", "note", title=str(arguments.run))
     for stage in stages:
         seconds = "" if stage.seconds is None else f"{stage.seconds:.1f}"
@@ -168,6 +188,9 @@ def main(arguments: list[str] | None = None) -> int:
     except NarrowgaugeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` has seen enough
+        return 0
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last whole stage", file=sys.stderr)
         return 130
@@ -175,7 +198,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m hw_build.flow", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m hw_build.flow",
+        description=__doc__,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser(
         "run",
@@ -243,9 +271,18 @@ def _parser() -> argparse.ArgumentParser:
         help="synthesise every block with Yosys (default: yes)",
     )
 
-    command = commands.add_parser("status", help="what a run directory holds")
+    command = commands.add_parser(
+        "status",
+        help="what a run directory holds",
+        description="Which stages of a run are whole, and what each took.",
+        epilog=STATUS_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     command.set_defaults(command=status)
     command.add_argument("run", type=Path, metavar="RUN")
+    command.add_argument("--json", action="store_true", help="for programs: a list of stages")
+
+    look.add_commands(commands)
 
     command = commands.add_parser(
         "finn",

@@ -443,7 +443,11 @@ STAGES: dict[str, Callable[[Flow], None]] = dict(
 def source_digest() -> str:
     """sha256 over this package's sources and the packing they share: a changed flow runs again."""
     root = Path(__file__).parent
-    files = sorted(p for p in root.rglob("*") if p.suffix in {".py", ".sv", ".cpp", ".h", ".html"})
+    files = sorted(
+        p
+        for p in root.rglob("*")
+        if p.suffix in {".py", ".sv", ".cpp", ".h", ".html", ".css", ".js"}
+    )
     files += sorted((root.parent / "deploy").glob("*.py"))
     whole = hashlib.sha256()
     for path in files:

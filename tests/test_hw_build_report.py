@@ -3,184 +3,21 @@
 import json
 import re
 import shutil
-from dataclasses import asdict, dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from report_runs import CLOCK_MHZ, Run, cells, cross_check, image_run, made_run, network, synthesise
 
 from deploy.errors import UserError
-from deploy.run_directory import RunDirectory
 from hw_build import report_stages
-from hw_build.blocks import Block
-from hw_build.folding import Folding, save_folding
-from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
-from hw_build.graph_file import Imported
-from hw_build.input_quantiser import InputQuantiser
-from hw_build.lowering import lower
-from hw_build.report import write_report
+from hw_build.report_layers import MOST_BINS, histogram
 from hw_build.report_page import is_exact, number, off_by
 from hw_build.timing import predict
 
 HOSTILE = "<script>alert('x')</script>&amp;"
-CLOCK_MHZ = 100.0
-FOLDINGS = {"fc0": Folding(4, 10), "fc1": Folding(2, 8)}
-
-
-@dataclass
-class Run:
-    """A run directory with every stage but the report, as the flow leaves it."""
-
-    path: Path
-    imported: Imported
-    blocks: tuple[Block, ...]
-    config: dict[str, Any]
-
-    def stage(self, name: str, files: dict[str, Any], inputs: dict[str, Path] | None = None):
-        def body(folder: Path) -> None:
-            for file, content in files.items():
-                (folder / file).write_text(json.dumps(content))
-
-        RunDirectory(self.path).run_stage(
-            name,
-            config={},
-            inputs=inputs or {},
-            tools={"yosys": "1.0"},
-            body=body,
-            seed=0,
-            say=lambda line: None,
-        )
-
-    def report(self) -> tuple[dict[str, Any], str]:
-        folder = self.path / "made"
-        folder.mkdir(exist_ok=True)
-        write_report(self.path, folder, self.config, self.imported, self.blocks)
-        record = json.loads((folder / "report.json").read_text())
-        return record, (folder / "report.html").read_text()
-
-
-def cells(scale: int) -> dict[str, float]:
-    return {"lut": 100.0 * scale, "ff": 50.0 * scale, "bram36": 0.5, "dsp": 0.0}
-
-
-def network(middle: str = "fc0_act", note: str = "a note") -> Imported:
-    rng = np.random.default_rng(1)
-    graph = Graph(
-        (
-            Input("input", (40,), BIPOLAR),
-            MatVec("fc0", "input", rng.choice([-1, 1], (24, 40))),
-            Threshold(
-                middle, "fc0", np.sort(rng.integers(-9, 9, (24, 3))), 0, 1, IntType(2, False)
-            ),
-            MatVec("fc1", middle, rng.integers(-2, 3, (10, 24))),
-            ArgMax("class", "fc1"),
-        )
-    )
-    quantiser = InputQuantiser((40,), BIPOLAR, -1, 1)
-    return Imported(graph, quantiser, (40,), ("Softmax",), (note,))
-
-
-def made_run(path: Path, imported: Imported, *, labels: bool = True) -> Run:
-    blocks = lower(imported.graph, FOLDINGS)
-    config = {
-        "model": str(path / "model.onnx"),
-        "board": "pynq_z2",
-        "clock_mhz": CLOCK_MHZ,
-        "target_fps": 200_000.0,
-        "folding": None,
-        "seed": 7,
-    }
-    run = Run(path, imported, blocks, config)
-    gate = {"name": "oracle = golden", "vectors": 1000, "mismatches": 0}
-    accuracies = {"oracle": 0.75, "golden": 0.75}
-    threshold = imported.graph.layers[2].name
-    run.stage(
-        "04_golden",
-        {
-            "gates.json": {
-                "gates": [gate],
-                "accuracies": accuracies if labels else {},
-                "origin": "test set" if labels else "seeded random inputs (seed 7)",
-                "n_own": 600,
-                "n_vectors": 1000,
-                "constant_channels": {threshold: 3, "fc1": 0},
-                "argmax_ties": 5,
-                "float32_differs": 2 if labels else None,
-            }
-        },
-    )
-    predicted = predict(blocks)
-    run.stage(
-        "05_folding",
-        {
-            "folding.json": json.loads(save_folding(FOLDINGS)),
-            "prediction.json": {
-                "cycles": asdict(predicted),
-                "estimated": {block.name: cells(1) for block in blocks},
-                "total": cells(len(blocks)),
-            },
-        },
-    )
-    run.stage("06_rtl", {"accelerator.sv": "module accelerator; endmodule"})
-    run.stage(
-        "07_simulation",
-        {
-            "simulation.json": {
-                "gates": [{**gate, "name": "golden = RTL"}],
-                "interval": predicted.interval + 0.5,
-                "latency": predicted.latency + 2,
-                "cycles": 12345,
-                "accuracy": 0.75 if labels else None,
-            }
-        },
-    )
-    return run
-
-
-def synthesise(run: Run) -> None:
-    figures = {
-        block.name: {**cells(2), "depth": 4 + i, "chains": 1} for i, block in enumerate(run.blocks)
-    }
-    figures["transfer"] = {**cells(1), "depth": 2, "chains": 0}
-    run.stage("08_synthesis", {"synthesis.json": figures}, {"rtl": run.path / "06_rtl"})
-
-
-def cross_check(run: Run) -> None:
-    layer = {
-        "node": "MVAU_hls_0",
-        "layers": ["fc0", "fc0_act"],
-        "op_type": "MVAU_hls",
-        "pe": 4,
-        "simd": 10,
-        "cycles": 24,
-        "lut": 900,
-        "bram18": 3,
-        "dsp": 0,
-    }
-    run.stage(
-        "09_finn",
-        {
-            "finn.json": {
-                "kind": "estimated by FINN",
-                "part": "xc7z020clg400-1",
-                "clock_mhz": CLOCK_MHZ,
-                "folding": "given",
-                "folding_reason": "as given",
-                "layers": [layer],
-                "total": {"lut": 987, "bram18": 3, "uram": 0, "dsp": 0},
-                "cycles_per_frame": 24,
-                "latency_cycles": 60,
-                "frames_per_second": 4.1e6,
-                "latency_us": 0.6,
-                "vectors": 100,
-                "compared": ["fc0_act", "class"],
-                "repairs": ["accumulator of MVAU_hls_0 widened"],
-            }
-        },
-        {"folding": run.path / "05_folding" / "folding.json"},
-    )
 
 
 @pytest.fixture
@@ -239,6 +76,58 @@ def test_a_row_per_layer_and_per_block(run: Run) -> None:
     names = [block.name for block in run.blocks]
     assert [row["name"] for row in record["blocks"]] == [*names, "transfer"]
     assert record["blocks"][-1]["resources"]["estimated"] is None
+
+
+def test_layers_of_images_are_told_with_their_windows_and_counts(tmp_path: Path) -> None:
+    record, html = image_run(tmp_path / "demo").report()
+    first, second, add = record["layers"]
+    assert [row["operator"] for row in record["layers"]] == ["matrix-vector", "convolution", "add"]
+    assert (first["kernel"], first["n_vectors"], first["macs"]) == (None, 36, 36 * 4 * 2)
+    assert (second["kernel"], second["stride"]) == ([3, 3], [1, 1])
+    assert second["padding"] == [1, 1, 1, 1]
+    assert (second["input_shapes"], second["output_shape"]) == ([[6, 6, 4]], [6, 6, 4])
+    assert (second["macs"], second["n_thresholds"]) == (36 * 4 * 36, 12)
+    assert add["input_shapes"] == [[6, 6, 4], [6, 6, 4]]
+    assert (add["pe"], add["weight_bits"], add["memory_bits"]) == (1, None, 0)
+    assert "3 × 3, padding 1" in html
+    (fifo,) = record["fifos"]
+    assert (fifo["stream"], fifo["depth"]) == ("conv0_act_fork1", 40)
+    assert fifo["bits"] == 40 * fifo["beat_bits"]
+
+
+def test_histograms_count_every_integer(tmp_path: Path) -> None:
+    run = image_run(tmp_path / "demo")
+    record, html = run.report()
+    graph = run.imported.graph
+    infos = graph.infer()
+    for row in record["layers"][:2]:
+        weights, layer = row["weight_histogram"], graph[row["name"]]
+        assert weights["step"] == 1
+        for i, count in enumerate(weights["counts"]):
+            assert count == int((layer.weights == weights["first"] + i).sum())
+        assert sum(weights["counts"]) == layer.weights.size
+        thresholds = row["threshold_histogram"]
+        info, values = infos[layer.name], graph[f"{layer.name}_act"].thresholds
+        assert thresholds["never"] == int((values > info.hi[:, None]).sum())
+        assert thresholds["always"] == int((values <= info.lo[:, None]).sum())
+        parts = (sum(thresholds["counts"]), thresholds["never"], thresholds["always"])
+        assert sum(parts) == values.size
+    n_pictures = sum(
+        bool(row[key] and row[key]["counts"])
+        for row in record["layers"]
+        for key in ("weight_histogram", "threshold_histogram")
+    )
+    assert html.count('class="histogram"') == n_pictures > 2
+
+
+def test_wide_ranges_share_bins() -> None:
+    values = np.arange(-500, 501)
+    bins = histogram(values)
+    assert sum(bins["counts"]) == values.size
+    assert len(bins["counts"]) <= MOST_BINS
+    assert bins["first"] == -500
+    assert bins["counts"][0] == bins["step"]
+    assert histogram(np.array([], int))["counts"] == []
 
 
 def test_the_bottleneck_is_named_in_the_record_the_table_and_the_picture(run: Run) -> None:

@@ -1,0 +1,118 @@
+"""Commands that look at runs and change none: a picture of the dataflow, runs side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from deploy.errors import UserError
+from deploy.run_directory import RunDirectory
+
+SHOW_EXAMPLES = """examples:
+  python -m hw_build.flow show runs/digits
+  python -m hw_build.flow show runs/digits --out dataflow.svg
+  python -m hw_build.flow show runs/digits --netron"""
+
+COMPARE_EXAMPLES = """examples:
+  python -m hw_build.flow compare runs/* --out compare.html
+  python -m hw_build.flow compare runs/digits runs/tfc_w1a1 --json"""
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Adds `show` and `compare` to the flow's commands."""
+    form = argparse.RawDescriptionHelpFormatter
+    command = commands.add_parser(
+        "show",
+        help="a picture of the dataflow, or its QONNX in Netron",
+        description="Draws the accelerator's blocks and streams, with folding, widths and FIFOs, "
+        "from a run that was folded (its stage 05_folding).",
+        epilog=SHOW_EXAMPLES,
+        formatter_class=form,
+    )
+    command.set_defaults(command=show)
+    command.add_argument("run", type=Path, metavar="RUN")
+    command.add_argument("--out", type=Path, metavar="X.svg", help="the picture (RUN/graph.svg)")
+    command.add_argument(
+        "--netron",
+        action="store_true",
+        help="open the run's QONNX file in Netron in the browser instead, until Ctrl-C",
+    )
+
+    command = commands.add_parser(
+        "compare",
+        help="a page that compares runs, and the same figures as CSV and JSON",
+        description="Writes a page with a table to sort and filter and with Pareto plots, whole in "
+        "one file, and the same figures as .csv and .json beside it.",
+        epilog=COMPARE_EXAMPLES,
+        formatter_class=form,
+    )
+    command.set_defaults(command=compare)
+    command.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    command.add_argument(
+        "--out",
+        type=Path,
+        default=Path("compare.html"),
+        metavar="X.html",
+        help="the page (compare.html)",
+    )
+    command.add_argument(
+        "--json", action="store_true", help="print the figures as JSON instead, and write nothing"
+    )
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Writes the picture of a run's dataflow, or opens its network in Netron."""
+    run = RunDirectory(arguments.run)
+    if arguments.netron:
+        _open_in_netron(run.path / "model.onnx")
+        return
+    out = arguments.out or run.path / "graph.svg"
+    picture = _dataflow(run)
+    try:
+        out.write_text(picture, encoding="utf-8")
+    except OSError as error:
+        raise UserError("the picture can't be written", where=str(out), found=str(error)) from error
+    print(out)
+
+
+def _dataflow(run: RunDirectory) -> str:
+    """The SVG of the blocks that the run's folding decided on."""
+    from . import graph_file  # imports numpy and more: after the options
+    from .boards import board_named
+    from .folded import load_blocks
+    from .pipeline_picture import pipeline_svg
+
+    made_by = f"python -m hw_build.flow run {run.path} --until folding"
+    graph = graph_file.load(run.stage("03_graph", made_by=made_by)).graph
+    folding = run.stage("05_folding", made_by=made_by)
+    board = board_named(run.manifest("05_folding", made_by=made_by)["config"]["board"])
+    prediction = json.loads((folding / "prediction.json").read_text(encoding="utf-8"))
+    blocks = load_blocks(folding, graph, board.dma_bits)
+    return pipeline_svg(blocks, prediction["cycles"]["interval"], board.dma_bits, styled=True)
+
+
+def _open_in_netron(model: Path) -> None:
+    """Serves the file to the browser on this machine until it is interrupted."""
+    import netron
+
+    if not model.is_file():
+        raise UserError(
+            "the run has no QONNX file of its own",
+            where=str(model),
+            found="no such file",
+            fix="netron FILE.onnx",
+        )
+    netron.start(str(model))
+    netron.wait()
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Writes the page and its figures, or prints the figures as JSON."""
+    from . import comparison
+
+    if arguments.json:
+        print(comparison.json_text(comparison.compare(arguments.runs)), end="")
+        return
+    for path in comparison.write_comparison(arguments.runs, arguments.out):
+        print(path)

@@ -1,0 +1,181 @@
+"""The report and the comparison in a real browser: a headless Chromium without a network."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chromium import Browser, chromium
+from report_records import FIGURES, write_reports
+from report_runs import cross_check, image_run, made_run, network, synthesise
+
+from hw_build.comparison import write_comparison
+
+pytestmark = pytest.mark.nightly
+
+AXE = importlib.util.find_spec("axe_playwright_python")
+OVERLAPS = """(() => {
+  const texts = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node; (node = walker.nextNode());) {
+    if (!node.data.trim() || node.parentNode.closest("script, style, title, option")) continue;
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    for (const box of range.getClientRects()) {
+      if (box.width && box.height) texts.push([node.data.trim().slice(0, 40), box]);
+    }
+  }
+  const found = [];
+  texts.forEach(([a, p], i) => texts.slice(i + 1).forEach(([b, q]) => {
+    const wide = Math.min(p.right, q.right) - Math.max(p.left, q.left);
+    const high = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
+    // the boxes of lines are higher than their letters
+    if (wide > 1 && high > 0.3 * Math.min(p.height, q.height)) found.push(`${a} | ${b}`);
+  }));
+  return [texts.length, found];
+})()"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = chromium()
+    if program is None:
+        pytest.skip("no Chromium on PATH: apt-get install chromium")
+    with Browser(program) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    mlp, images = made_run(folder / "mlp", network()), image_run(folder / "images")
+    synthesise(mlp)
+    cross_check(mlp)
+    for run in (mlp, images):
+        run.report()
+    write_comparison(write_reports(folder / "runs"), folder / "compare.html")
+    return {
+        "mlp": mlp.path / "made" / "report.html",
+        "images": images.path / "made" / "report.html",
+        "compare": folder / "compare.html",
+    }
+
+
+PAGES = ("mlp", "images", "compare")
+
+
+@pytest.mark.parametrize("width", [400, 1600])
+@pytest.mark.parametrize("name", PAGES)
+def test_loads_offline_and_no_text_lies_on_another(
+    name: str, width: int, browser: Browser, pages: dict[str, Path]
+) -> None:
+    browser.open(pages[name], width)
+    n_texts, overlaps = browser.evaluate(OVERLAPS)
+    assert n_texts > 50
+    assert overlaps == []
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.problems == []
+    assert browser.fetched == [pages[name].resolve().as_uri()]
+
+
+def test_planted_faults_are_seen(browser: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(
+        "<!DOCTYPE html><body><p>one text</p><p style='margin-top:-2.2em'>another text</p>"
+        "<img src='https://example.org/x.png'><script>console.error('told')</script>"
+        "<script>missing()</script>"
+    )
+    browser.open(page, 400)
+    assert len(browser.evaluate(OVERLAPS)[1]) == 1
+    assert any("told" in problem for problem in browser.problems)
+    assert any("missing" in problem for problem in browser.problems)
+    assert "https://example.org/x.png" in browser.fetched
+
+
+@pytest.mark.skipif(AXE is None, reason="no axe-core: pip install axe-playwright-python")
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_contrast_and_keyboard_pass_axe(
+    name: str, dark: bool, browser: Browser, pages: dict[str, Path]
+) -> None:
+    for width in (400, 1600):
+        browser.open(pages[name], width, dark=dark)
+        browser.evaluate((Path(AXE.origin).parent / "axe.min.js").read_text() + ";0")
+        found = browser.evaluate(
+            "axe.run().then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html)]))"
+        )
+        assert found == [], json.dumps(found, indent=1)[:3000]
+
+
+def names(browser: Browser) -> list[str]:
+    return browser.evaluate(
+        "[...document.querySelectorAll('#runs tbody tr')].filter(r => !r.hidden)"
+        ".map(r => r.cells[0].textContent)"
+    )
+
+
+def test_headers_sort_by_mouse_and_keyboard(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["compare"], 1600)
+    assert names(browser) == list(FIGURES)
+    by_accuracy = sorted(FIGURES, key=lambda name: -(FIGURES[name][0] or 0))
+    browser.evaluate("document.querySelector('[data-key=accuracy] button').click()")
+    assert names(browser) == by_accuracy
+    browser.evaluate("document.querySelector('[data-key=accuracy] button').focus()")
+    browser.press("Enter", 13)
+    # what has no accuracy stays last, whichever way
+    assert names(browser) == [*reversed(by_accuracy[:-1]), by_accuracy[-1]]
+    order = "document.querySelector('[data-key=accuracy]').getAttribute('aria-sort')"
+    assert browser.evaluate(order) == "ascending"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("w2a2", ["middle_w2a2", "poor_w2a2"]),
+        ("accuracy>0.8 lut_estimated<5000", ["small_w1a1", "middle_w2a2"]),
+        ("lut_synthesised>=9900", ["large_w4a4"]),
+        ("nothing_like_it", []),
+    ],
+)
+def test_the_filter_acts_on_table_and_plots(
+    text: str, left: list[str], browser: Browser, pages: dict[str, Path]
+) -> None:
+    browser.open(pages["compare"], 1600)
+    browser.evaluate("document.getElementById('filter').focus()")
+    browser.type(text)
+    assert names(browser) == left
+    count = browser.evaluate("document.getElementById('count').textContent")
+    assert count == f"{len(left)} of {len(FIGURES)} runs"
+    assert browser.evaluate("document.querySelectorAll('#size circle').length") == len(left)
+
+
+def test_points_on_the_front_are_filled_and_tell_their_figures(
+    browser: Browser, pages: dict[str, Path]
+) -> None:
+    browser.open(pages["compare"], 1600)
+    labels = browser.evaluate(
+        "[...document.querySelectorAll('#size circle.best')].map(c => c.getAttribute('aria-label'))"
+    )
+    # more accuracy for fewer LUTs: only the poor one is beaten; one has no accuracy
+    assert {label.split(":")[0] for label in labels} == {"small_w1a1", "middle_w2a2", "large_w4a4"}
+    told = "document.querySelector('#size output').textContent"
+    browser.point_at("#size circle.best")
+    browser.evaluate("new Promise(requestAnimationFrame)")
+    assert browser.evaluate(told) in labels
+    assert "accuracy (simulated) 81.00 %" in browser.evaluate(told)
+    assert browser.evaluate("document.querySelectorAll('tr.chosen').length") == 1
+    browser.evaluate("document.querySelectorAll('#size circle')[1].focus()")
+    assert "middle_w2a2" in browser.evaluate(told)
+
+
+def test_other_axes_move_the_front(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["compare"], 1600)
+    browser.evaluate(
+        "(() => { const x = document.querySelector('#size .x'); x.value = 'lut_synthesised';"
+        "x.dispatchEvent(new Event('change', {bubbles: true})); })()"
+    )
+    shown = "[...document.querySelectorAll('#size circle')].map(c => runs[c.dataset.index].name)"
+    assert browser.evaluate(shown) == ["small_w1a1", "large_w4a4", "poor_w2a2"]
