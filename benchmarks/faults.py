@@ -18,22 +18,29 @@ from pathlib import Path
 import numpy as np
 
 from deploy.errors import GateError
-from hw_build.blocks import Stream, inner_streams
+from hw_build.blocks import Block, Stream, inner_streams, ports
 from hw_build.emit import emit
-from hw_build.folding import Folding
 from hw_build.graph import Graph
-from hw_build.lowering import lower
 from hw_build.rtl_gate import RtlGate
 from hw_build.simulator import SimulationResult, Simulator, Stalls, zero_padded_streams
 from hw_build.vectors import N_GATE_INPUTS
 from hw_build.verilator import build_model
 
+from .branch_mutants import BRANCH_MUTANTS
+from .image_mutants import IMAGE_MUTANTS
 from .memory_faults import MemoryFault
 from .mutants import Mutant
+from .register_mutants import REGISTER_MUTANTS
 from .stream_mutants import STREAM_MUTANTS
 from .unit_mutants import UNIT_MUTANTS
 
-MUTANTS = (*STREAM_MUTANTS, *UNIT_MUTANTS)
+MUTANTS = (
+    *STREAM_MUTANTS,
+    *UNIT_MUTANTS,
+    *IMAGE_MUTANTS,
+    *BRANCH_MUTANTS,
+    *REGISTER_MUTANTS,
+)
 
 GATE_SIZES = (100, N_GATE_INPUTS)
 """Numbers of inputs, besides all of them, for which it is asked whether the gate sees a fault."""
@@ -73,21 +80,21 @@ class Verdict:
 class Bench:
     """A network as an accelerator in `folder`, with the inputs that faults are tried on.
 
-    With `compress`, the body of the dot products that is synthesised is simulated.
+    `blocks` are lowered from `graph`, with FIFOs where it branches. With `compress`, the body of the
+    dot products that is synthesised is simulated.
     """
 
     def __init__(
         self,
         graph: Graph,
-        folding: dict[str, Folding],
+        blocks: tuple[Block, ...],
         inputs: np.ndarray,
         folder: Path,
         *,
         compress: bool = False,
     ) -> None:
         self.inputs, self.compress = inputs, compress
-        self.blocks = lower(graph, folding)
-        self._graph, self.folder = graph, folder
+        self._graph, self.blocks, self.folder = graph, blocks, folder
         emit(self.blocks, folder)
         self._library = build_model(folder, self.blocks, compress=compress)
         self.gate = RtlGate.of(graph, self.blocks, inputs)
@@ -156,7 +163,7 @@ class Bench:
             name=name,
             changed=bool(differing),
             stopped=stopped,
-            output_changed=list(self._streams)[-1] in differing,
+            output_changed=ports(self.blocks)[1].name in differing,
             late=late and not differing and not stopped,
             caught=caught,
             dead_because=dead_because,

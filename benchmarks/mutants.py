@@ -10,23 +10,43 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw_build.blocks import Block
+from hw_build.blocks import Block, ports
 
 Parameters = Mapping[str, int | str]
 
 COMPRESSED = ("product_counter", "compressor", "compressor_tree", "compressed_dot_product")
 """Modules that are simulated only in a model built with `compress`."""
 
-_HOSTS: dict[str, tuple[str, Callable[[Parameters], bool]]] = {
-    "stream_fifo": ("mvu", lambda p: p["FOLD_OUT"] == 1),
-    "replay_buffer": ("mvu", lambda p: p["FOLD_OUT"] != 1),
-    "threshold_search": ("mvu", lambda p: int(p["LEVEL_BITS"]) > 1),
-    "adder": ("mvu", lambda p: True),
-    "dot_product": ("mvu", lambda p: True),
-    "partial_products": ("mvu", lambda p: True),
-    **{module: ("mvu", lambda p: True) for module in COMPRESSED},
+ONCE = (
+    "accelerator",
+    "transfer_end",
+    "axi_lite_registers",
+    "transfer_counters",
+    "saturating_counter",
+)
+"""Modules beside the pipeline: every accelerator has them, and their parameter BEATS."""
+
+
+def _always(_: Parameters) -> bool:
+    return True
+
+
+def _replays(p: Parameters) -> bool:
+    return int(p["FOLD_OUT"]) > 1 and not p.get("DEPTHWISE")
+
+
+_HOSTS: dict[str, tuple[tuple[str, ...], Callable[[Parameters], bool]]] = {
+    "stream_fifo": (("mvu",), lambda p: not _replays(p)),
+    "replay_buffer": (("mvu",), _replays),
+    "threshold_search": (("mvu",), lambda p: int(p["LEVEL_BITS"]) > 1),
+    "adder": (("mvu",), _always),
+    "dot_product": (("mvu",), _always),
+    "partial_products": (("mvu",), _always),
+    **dict.fromkeys(COMPRESSED, (("mvu",), _always)),
+    "ring_memory": (("window", "upsample"), _always),
+    "scaled": (("stream_add",), _always),
 }
-"""The module whose parameters decide whether a module below it is instantiated."""
+"""The modules whose parameters decide whether a module below them is instantiated."""
 
 SWAP, DROP, TWICE = "lanes or rows swapped", "beat dropped", "beat duplicated"
 COUNT, COMPARE, RESET = "counter off by one", "compare wrong", "reset value wrong"
@@ -53,11 +73,13 @@ class Mutant:
 
     def applies_to(self, blocks: tuple[Block, ...]) -> bool:
         """Whether some block of the accelerator elaborates the mutated line."""
-        if self.module in ("accelerator", "transfer_end"):
-            return self.needs({"BEATS": blocks[-1].sink.beats})
-        host, instantiated = _HOSTS.get(self.module, (self.module, lambda p: True))
+        if self.module in ONCE:
+            return self.needs({"BEATS": ports(blocks)[1].beats})
+        hosts, instantiated = _HOSTS.get(self.module, ((self.module,), _always))
         return any(
-            block.module == host and instantiated(block.parameters) and self.needs(block.parameters)
+            block.module in hosts
+            and instantiated(block.parameters)
+            and self.needs(block.parameters)
             for block in blocks
         )
 

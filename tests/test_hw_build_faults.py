@@ -14,6 +14,7 @@ from benchmarks.mutants import COMPARE, COMPRESSED, COUNT, RESET, STUCK, SUM, SW
 from hw_build.emit import MODULES, TOP
 from hw_build.folding import Folding
 from hw_build.graph import BIPOLAR, IntType
+from hw_build.lowering import lower
 from hw_build.rtl_gate import RtlGate
 
 N_MEMORY_FAULTS = 90
@@ -38,7 +39,7 @@ def new_bench(folder: Path) -> Bench:
     ]
     graph = random_graph(rng, [9, 8, 7, 5], kinds, "class")
     folding = {"fc0": Folding(3, 9), "fc1": Folding(7, 5), "fc2": Folding(2, 3)}
-    return Bench(graph, folding, random_inputs(rng, graph, 300), folder)
+    return Bench(graph, lower(graph, folding), random_inputs(rng, graph, 300), folder)
 
 
 @pytest.fixture(scope="module")
