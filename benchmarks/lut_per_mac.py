@@ -71,7 +71,7 @@ def main() -> None:
                 f"{kind} x {act}",
                 label,
                 macs,
-                clocked=not options.no_clock and kind == "binary" and words == 8 and not memory,
+                clocked=not options.no_clock,
             )
 
 
