@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from .blocks import Block, Stream
 from .graph import Concat, MaxPool, Pad, TensorInfo, Upsample, Window
+from .lower_streams import without_padding
 
 BLOCK_MEMORY_BITS = 6144
 """A row memory of more bits than this goes into block RAM: 96 LUTs of 64 bits would hold them."""
@@ -13,6 +14,7 @@ BLOCK_MEMORY_BITS = 6144
 
 def pad_block(layer: Pad, x: TensorInfo, stream: Stream) -> Block:
     """Beats of the padding value between and around the rows."""
+    without_padding(layer.name, stream)
     height, width, _ = x.shape
     kind = layer.infer(x).type
     n_vectors = (height + layer.top + layer.bottom) * (width + layer.left + layer.right)
@@ -88,6 +90,7 @@ def max_pool_block(layer: MaxPool, stream: Stream) -> Block:
 
 def concat_block(blocks: list[Block], layer: Concat, streams: list[Stream]) -> Stream:
     """Appends one block for every stream after the first; returns the whole stream."""
+    without_padding(layer.name, *streams)
     whole = streams[0]
     for i, stream in enumerate(streams[1:], start=1):
         last = i == len(streams) - 1

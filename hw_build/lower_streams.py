@@ -26,6 +26,19 @@ def image(stream: Stream, info: TensorInfo) -> Stream:
     return replace(stream, n=info.n_channels, vectors=info.n_pixels)
 
 
+def without_padding(layer: str, *streams: Stream) -> None:
+    """ValueError if a stream has padding lanes, into which the layer would put something.
+
+    Padding lanes are zero, so that arithmetic may read them. A bipolar zero bit is no zero, nor is
+    the value of a Pad; foldings of such layers divide their channels.
+    """
+    for stream in streams:
+        if stream.padding:
+            raise ValueError(
+                f"{layer}: {stream.lanes} lanes of {stream.n} channels of {stream.name}"
+            )
+
+
 def convert(blocks: list[Block], source: Stream, lanes: int) -> Stream:
     """Appends what turns `source` into a stream of `lanes` lanes, and returns that stream."""
     if source.lanes == lanes:
@@ -77,6 +90,7 @@ def fork(blocks: list[Block], stream: Stream, n_readers: int) -> list[Stream]:
 
 def add_block(layer: Add, info: TensorInfo, a: Stream, b: Stream) -> Block:
     """Elementwise; the sum's width is that of its proven range."""
+    without_padding(layer.name, a, b)
     sink = replace(a, name=layer.name, type=info.type, layer=layer.name)
     parameters: dict[str, int | str] = {
         "LANES": a.lanes,

@@ -96,8 +96,9 @@ class _Lowering:
             case Threshold():
                 return self._append(depthwise_block(None, layer, *self._unit_input(layer, 1)))
             case Pad():
-                x = self._with_lanes(layer.source, self._lanes(layer))
-                return self._append(pad_block(layer, self.infos[layer.source], x))
+                info = self.infos[layer.source]
+                x = self._with_lanes(layer.source, min(self._lanes(layer), info.n_channels))
+                return self._append(pad_block(layer, info, x))
             case Window():
                 reader = self.readers[layer.name]
                 lanes = self._lanes(layer)

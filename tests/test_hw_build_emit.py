@@ -32,7 +32,7 @@ def emitted(seed: int, folder: Path) -> list[Path]:
 @pytest.mark.parametrize("seed", CASES)
 def test_verilator_has_nothing_to_say(seed: int, tmp_path: Path) -> None:
     verilator = find_verilator()
-    command = [str(verilator.binary), "--lint-only", "-Wall", "-Wno-UNUSEDSIGNAL"]
+    command = [str(verilator.binary), "--lint-only", "-Wall"]
     done = subprocess.run(
         [*command, "--top-module", TOP, *map(str, emitted(seed, tmp_path))],
         env={**os.environ, "VERILATOR_ROOT": str(verilator.root)},

@@ -10,12 +10,12 @@ from random_networks import random_inputs, random_thresholds, random_weights
 
 from benchmarks.branch_mutants import BRANCH_MUTANTS
 from benchmarks.fault_injection import sized, small_folding
-from benchmarks.faults import MUTANTS, Bench, Verdict, escaped
+from benchmarks.faults import MUTANTS, Bench, escaped
 from benchmarks.image_mutants import IMAGE_MUTANTS
 from benchmarks.memory_faults import sample_memory_faults
-from benchmarks.mutants import ONCE
+from benchmarks.mutants import COMPRESSED
 from benchmarks.register_mutants import REGISTER_MUTANTS
-from hw_build.emit import MODULES
+from hw_build.emit import MODULES, TOP
 from hw_build.folding import Folding
 from hw_build.graph import (
     Add,
@@ -43,7 +43,7 @@ TRIED_MUTANTS = (
 
 
 def network(rng: np.random.Generator) -> Graph:
-    """Two branches that are added, two that are joined, each kind of window, the two best scores."""
+    """Branches that are added, and others that are joined; both kinds of windows; the best two."""
     graph = Graph((Input("input", (6, 5, 2), UINT2),))
 
     def add(layer: object) -> str:
@@ -74,7 +74,7 @@ def network(rng: np.random.Generator) -> Graph:
 
 
 FOLDING = {
-    "conv0": Folding(2, 2),
+    "conv0": Folding(2, 18),
     "depthwise": Folding(2, 1),
     "add": Folding(2, 1),
     "act2": Folding(2, 1),
@@ -97,6 +97,12 @@ def new_bench(folder: Path, *, compress: bool = False) -> Bench:
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return new_bench(tmp_path_factory.mktemp("bench"))
+
+
+def test_every_module_is_tried(bench: Bench) -> None:
+    """But the index of one score, and what is simulated in place of the compressors."""
+    tried = {mutant.module for mutant in bench.applicable(MUTANTS)}
+    assert tried == {*MODULES, TOP} - {*COMPRESSED, "arg_max"}
 
 
 @pytest.mark.parametrize("name", TRIED_MUTANTS)

@@ -156,7 +156,7 @@ def test_windows_run_at_the_full_rate() -> None:
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_verilator_has_nothing_to_say(operator: str) -> None:
     verilator = find_verilator()
-    command = [str(verilator.binary), "--lint-only", "-Wall", "-Wno-UNUSEDSIGNAL"]
+    command = [str(verilator.binary), "--lint-only", "-Wall"]
     for case in (OPERATORS[operator](seed).case for seed in range(4)):
         values = [f"-G{name}={value}" for name, value in case.parameters.items()]
         files = map(str, sources_of([case.module], RTL_FOLDER))

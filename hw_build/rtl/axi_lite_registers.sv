@@ -20,8 +20,11 @@ module axi_lite_registers #(
 ) (
     input  wire        clk,
     input  wire        resetn,
+    // Words have addresses of four bytes each, and anyone may access them.
+    // verilator lint_off UNUSEDSIGNAL
     input  wire [11:0] s_axi_lite_awaddr,
     input  wire [2:0]  s_axi_lite_awprot,
+    // verilator lint_on UNUSEDSIGNAL
     input  wire        s_axi_lite_awvalid,
     output wire        s_axi_lite_awready,
     input  wire [31:0] s_axi_lite_wdata,
@@ -31,8 +34,11 @@ module axi_lite_registers #(
     output wire [1:0]  s_axi_lite_bresp,
     output wire        s_axi_lite_bvalid,
     input  wire        s_axi_lite_bready,
+    // As for writes.
+    // verilator lint_off UNUSEDSIGNAL
     input  wire [11:0] s_axi_lite_araddr,
     input  wire [2:0]  s_axi_lite_arprot,
+    // verilator lint_on UNUSEDSIGNAL
     input  wire        s_axi_lite_arvalid,
     output wire        s_axi_lite_arready,
     output wire [31:0] s_axi_lite_rdata,

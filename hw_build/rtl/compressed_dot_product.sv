@@ -71,7 +71,10 @@ module compressed_dot_product #(
         localparam integer N = (g == GROUPS - 1) ? LAST : GROUP;
         wire [N*ACT_BITS-1:0] group_a;
         wire [N*WEIGHT_BITS-1:0] group_w;
+        // Carries beyond the last column are dropped, and one product has none.
+        // verilator lint_off UNUSEDSIGNAL
         wire [1:0] count;
+        // verilator lint_on UNUSEDSIGNAL
         for (j = 0; j < ACT_BITS; j = j + 1) begin : act_plane
           assign group_a[j*N+:N] = a[j*SIMD+g*GROUP+:N];
         end

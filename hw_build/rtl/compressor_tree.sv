@@ -6,7 +6,10 @@ module compressor_tree #(
     parameter integer ROWS = 8,                    // the tallest column
     parameter [COLUMNS*16-1:0] HEIGHTS = 0         // 16 bits a column, column 0 lowest
 ) (
-    input  wire [COLUMNS*ROWS-1:0] bits,           // column-major, unused rows are not read
+    // Column-major. The rows above a column's height are not read.
+    // verilator lint_off UNUSEDSIGNAL
+    input  wire [COLUMNS*ROWS-1:0] bits,
+    // verilator lint_on UNUSEDSIGNAL
     output wire [COLUMNS-1:0]      row0,
     output wire [COLUMNS-1:0]      row1,
     output wire [COLUMNS-1:0]      row2            // the sparsest
@@ -85,7 +88,10 @@ module compressor_tree #(
         localparam integer UNTOUCHED = c * NEXT_ROWS + first_rest(c);
         for (k = 0; k < COMPRESSORS; k = k + 1) begin : counter
           localparam integer N = (TAKEN - 6 * k < 6) ? TAKEN - 6 * k : 6;
+          // Carries beyond the last column are dropped.
+          // verilator lint_off UNUSEDSIGNAL
           wire [2:0] count;
+          // verilator lint_on UNUSEDSIGNAL
           compressor #(.N(N)) of_column (.x(bits[c*ROWS+6*k+:N]), .count(count));
           assign next_bits[c*NEXT_ROWS+k] = count[0];
           if (c + 1 < COLUMNS) begin : twos

@@ -133,7 +133,13 @@ module mvu #(
 
   // Stage 2: dot products, as three numbers each. Stage 3: accumulation; a result is whole after
   // the last beat of the vector.
-  reg valid2, first2, last2;
+  // `first2` is read where vectors are folded, `sums` and `negative` by what follows.
+  // verilator lint_off UNUSEDSIGNAL
+  reg first2;
+  wire [PE*SUM_BITS-1:0] sums;
+  wire [PE-1:0] negative;
+  // verilator lint_on UNUSEDSIGNAL
+  reg valid2, last2;
   reg [GROUP_BITS-1:0] group2;
   always_ff @(posedge clk) if (enable & valid1) begin
     first2 <= first1;
@@ -148,12 +154,14 @@ module mvu #(
   (* rom_style = "distributed" *) reg [PE*SUM_BITS-1:0] starts[0:FOLD_OUT-1];
   initial $readmemh(START_FILE, starts);
   wire [PE*SUM_BITS-1:0] start = starts[group2];
-  wire [PE*SUM_BITS-1:0] sums;
-  wire [PE-1:0] negative;
   generate
     for (p = 0; p < PE; p = p + 1) begin : row
       localparam integer OWN_LANE = (DEPTHWISE != 0) ? p / MULTIPLIER : 0;
-      wire [SUM_BITS-1:0] row0, row1, row2;
+      wire [SUM_BITS-1:0] row0;
+      // Zero where one number is the whole product.
+      // verilator lint_off UNUSEDSIGNAL
+      wire [SUM_BITS-1:0] row1, row2;
+      // verilator lint_on UNUSEDSIGNAL
       dot_product #(
           .SIMD(SIMD), .WEIGHT_KIND(WEIGHT_KIND), .WEIGHT_BITS(WEIGHT_BITS),
           .ACT_KIND(ACT_KIND), .ACT_BITS(ACT_BITS), .SHIFT(SHIFT), .SUM_BITS(SUM_BITS),

@@ -18,8 +18,11 @@ module partial_products #(
     parameter integer ACT_BITS = 1,     // planes of a, 1 to 8
     parameter integer PLANE = 0         // which plane of products
 ) (
+    // All planes, of which a plane of products reads its own.
+    // verilator lint_off UNUSEDSIGNAL
     input  wire [N*ACT_BITS-1:0]    a,
     input  wire [N*WEIGHT_BITS-1:0] w,
+    // verilator lint_on UNUSEDSIGNAL
     output wire [N-1:0]             products
 );
   generate

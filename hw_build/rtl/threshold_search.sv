@@ -22,9 +22,9 @@ module threshold_search #(
   localparam integer STAGES = LEVEL_BITS - 1;
   localparam integer GROUP_BITS = (GROUPS > 1) ? $clog2(GROUPS) : 1;
   // What travels from stage to stage: the values, the bits found so far, the group.
-  wire [(STAGES+1)*PE*VALUE_BITS-1:0] values;
+  wire [STAGES*PE*VALUE_BITS-1:0] values;
   wire [(STAGES+1)*PE*LEVEL_BITS-1:0] levels;
-  wire [(STAGES+1)*GROUP_BITS-1:0] groups;
+  wire [STAGES*GROUP_BITS-1:0] groups;
   genvar s, p;
   generate
     assign values[0+:PE*VALUE_BITS] = value;
@@ -39,15 +39,16 @@ module threshold_search #(
       wire [PE*VALUE_BITS-1:0] value_here = values[s*PE*VALUE_BITS+:PE*VALUE_BITS];
       wire [PE*LEVEL_BITS-1:0] level_here = levels[s*PE*LEVEL_BITS+:PE*LEVEL_BITS];
       wire [GROUP_BITS-1:0] group_here = groups[s*GROUP_BITS+:GROUP_BITS];
-      reg [PE*VALUE_BITS-1:0] value_next;
       reg [PE*LEVEL_BITS-1:0] level_next;
-      reg [GROUP_BITS-1:0] group_next;
       localparam integer ADDRESS_BITS = $clog2(GROUPS * WORDS);
       (* rom_style = "distributed" *) reg [PE*VALUE_BITS-1:0] memory[0:GROUPS*WORDS-1];
       initial $readmemh({THRESHOLD_FILE, 8'(48 + s), ".mem"}, memory);
       for (p = 0; p < PE; p = p + 1) begin : lane
         wire [s:0] prefix = level_here[p*LEVEL_BITS+BIT+1+:s+1];
+        // The word holds all lanes' thresholds; a lane reads its own.
+        // verilator lint_off UNUSEDSIGNAL
         wire [PE*VALUE_BITS-1:0] word = memory[ADDRESS_BITS'({group_here, prefix})];
+        // verilator lint_on UNUSEDSIGNAL
         wire reached = $signed(value_here[p*VALUE_BITS+:VALUE_BITS])
                        >= $signed(word[p*VALUE_BITS+:VALUE_BITS]);
         always_ff @(posedge clk) if (enable & valid[s]) begin
@@ -55,13 +56,17 @@ module threshold_search #(
               level_here[p*LEVEL_BITS+:LEVEL_BITS] | (LEVEL_BITS'(reached) << BIT);
         end
       end
-      always_ff @(posedge clk) if (enable & valid[s]) begin
-        value_next <= value_here;
-        group_next <= group_here;
+      if (s + 1 < STAGES) begin : next
+        reg [PE*VALUE_BITS-1:0] value_next;
+        reg [GROUP_BITS-1:0] group_next;
+        always_ff @(posedge clk) if (enable & valid[s]) begin
+          value_next <= value_here;
+          group_next <= group_here;
+        end
+        assign values[(s+1)*PE*VALUE_BITS+:PE*VALUE_BITS] = value_next;
+        assign groups[(s+1)*GROUP_BITS+:GROUP_BITS] = group_next;
       end
-      assign values[(s+1)*PE*VALUE_BITS+:PE*VALUE_BITS] = value_next;
       assign levels[(s+1)*PE*LEVEL_BITS+:PE*LEVEL_BITS] = level_next;
-      assign groups[(s+1)*GROUP_BITS+:GROUP_BITS] = group_next;
     end
   endgenerate
   assign level = levels[STAGES*PE*LEVEL_BITS+:PE*LEVEL_BITS];

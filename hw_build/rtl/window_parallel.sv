@@ -71,8 +71,9 @@ module window_parallel #(
   generate
     for (i = 0; i < KERNEL_H; i = i + 1) begin : kernel_row
       reg [REACH_W*BEAT_BITS-1:0] columns;  // the oldest lowest
-      wire [(REACH_W+1)*BEAT_BITS-1:0] longer = {pixels[i*DILATION_H*BEAT_BITS+:BEAT_BITS], columns};
-      always_ff @(posedge clk) if (take) columns <= longer[(REACH_W+1)*BEAT_BITS-1:BEAT_BITS];
+      always_ff @(posedge clk) if (take)
+        columns <= (REACH_W*BEAT_BITS)'(
+            {pixels[i*DILATION_H*BEAT_BITS+:BEAT_BITS], columns} >> BEAT_BITS);
       for (j = 0; j < KERNEL_W; j = j + 1) begin : kernel_column
         assign m_axis_tdata[(i*KERNEL_W+j)*BEAT_BITS+:BEAT_BITS] =
             columns[j*DILATION_W*BEAT_BITS+:BEAT_BITS];
