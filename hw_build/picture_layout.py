@@ -22,7 +22,10 @@ CUT_COST = 80
 """What an arrow from column to column counts against columns of different heights, in pixels."""
 
 Edge = tuple[int, int]
+"""The boxes an arrow leads from and to, by number."""
 Point = tuple[int, int]
+Arrow = tuple[int, int, int]
+"""An edge and its own number: two may lead from the same box to the same other."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,17 @@ def arrange(heights: Sequence[int], edges: Sequence[Edge], n_columns: int) -> La
 
 class _Arrangement:
     def __init__(self, heights: Sequence[int], edges: Sequence[Edge], n_columns: int) -> None:
-        self.heights, self.edges = heights, edges
+        self.heights = heights
+        self.edges: list[Arrow] = [(*edge, number) for number, edge in enumerate(edges)]
         self.starts = _column_starts(heights, edges, n_columns)
         self.columns = [bisect_right(self.starts, i) - 1 for i in range(len(heights))]
-        self.exits: dict[int, list[Edge]] = defaultdict(list)
-        self.entries: dict[int, list[Edge]] = defaultdict(list)
-        self.straight: set[int] = set()
-        for edge in edges:
-            if self._is_straight(edge):
-                self.straight.add(edge[0])
+        self.exits: dict[int, list[Arrow]] = defaultdict(list)
+        self.entries: dict[int, list[Arrow]] = defaultdict(list)
+        self.straight: dict[int, Arrow] = {}
+        for edge in self.edges:
+            to_next = edge[1] == edge[0] + 1 and not self._column_step(edge)
+            if to_next and edge[0] not in self.straight:
+                self.straight[edge[0]] = edge
             else:
                 self.exits[edge[0]].append(edge)
                 self.entries[edge[1]].append(edge)
@@ -86,11 +91,11 @@ class _Arrangement:
         rest = max(len(self.exits[start - 1]) for start in [*self.starts[1:], len(self.heights)])
         return Layout(right, bottom + EXIT_GAP * rest + MARGIN, corners, wires)
 
-    def _column_step(self, edge: Edge) -> int:
+    def _column_step(self, edge: Arrow) -> int:
         return self.columns[edge[1]] - self.columns[edge[0]]
 
-    def _is_straight(self, edge: Edge) -> bool:
-        return edge[1] == edge[0] + 1 and not self._column_step(edge)
+    def _is_straight(self, edge: Arrow) -> bool:
+        return self.straight.get(edge[0]) == edge
 
     def _tops(self, first: int) -> list[int]:
         """The upper side of every box; multiples of 4, so that exits and entries never meet."""
@@ -104,19 +109,19 @@ class _Arrangement:
             tops.append(-(-y // 4) * 4)
         return tops
 
-    def _exit_y(self, edge: Edge, tops: Sequence[int]) -> int:
+    def _exit_y(self, edge: Arrow, tops: Sequence[int]) -> int:
         bottom = tops[edge[0]] + self.heights[edge[0]]
         return -(-bottom // 4) * 4 + EXIT_GAP * self.exits[edge[0]].index(edge) + GAP
 
-    def _entry_y(self, edge: Edge, tops: Sequence[int]) -> int:
+    def _entry_y(self, edge: Arrow, tops: Sequence[int]) -> int:
         return tops[edge[1]] - ENTRY_GAP * (1 + self.entries[edge[1]].index(edge)) - 2
 
-    def _over_y(self, edge: Edge) -> int:
+    def _over_y(self, edge: Arrow) -> int:
         return MARGIN + LANE * self.over.index(edge)
 
-    def _lanes(self, tops: Sequence[int]) -> tuple[dict[tuple[Edge, int], int], list[int]]:
+    def _lanes(self, tops: Sequence[int]) -> tuple[dict[tuple[Arrow, int], int], list[int]]:
         """By edge and column its lane in that column's gutter; and how many each gutter has."""
-        spans: dict[int, list[tuple[int, int, Edge]]] = defaultdict(list)
+        spans: dict[int, list[tuple[int, int, Arrow]]] = defaultdict(list)
         for edge in self.edges:
             if self._is_straight(edge):
                 continue
@@ -127,7 +132,7 @@ class _Arrangement:
                 spans[self.columns[edge[1]] - 1].append((over, end, edge))
             else:
                 spans[self.columns[edge[0]]].append((min(start, end), max(start, end), edge))
-        lanes: dict[tuple[Edge, int], int] = {}
+        lanes: dict[tuple[Arrow, int], int] = {}
         n_lanes = []
         for column in range(len(self.starts)):
             taken: list[list[tuple[int, int]]] = []
@@ -145,9 +150,9 @@ class _Arrangement:
         return lanes, n_lanes
 
     def _wire(
-        self, edge: Edge, corners: Sequence[Point], lane_x: dict[tuple[Edge, int], int]
+        self, edge: Arrow, corners: Sequence[Point], lane_x: dict[tuple[Arrow, int], int]
     ) -> Wire:
-        (x0, y0), (x1, y1) = (corners[i] for i in edge)
+        (x0, y0), (x1, y1) = corners[edge[0]], corners[edge[1]]
         bottom = y0 + self.heights[edge[0]]
         if self._is_straight(edge):
             x = x0 + STRAIGHT_X

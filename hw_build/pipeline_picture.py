@@ -70,7 +70,7 @@ def pipeline_svg(
     heights = [box.height for box in boxes]
     if n_columns is None:
         n_columns = min(MOST_COLUMNS, -(-sum(height + 30 for height in heights) // COLUMN_HEIGHT))
-    layout = arrange(heights, list(streams), n_columns)
+    layout = arrange(heights, [edge for edge, _ in streams], n_columns)
     svg = Element(
         "svg",
         {
@@ -86,22 +86,22 @@ def pipeline_svg(
     SubElement(svg, "title").text = title
     if styled:
         SubElement(svg, "style").text = STYLE.read_text(encoding="utf-8")
-    for ((start, end), stream), wire in zip(streams.items(), layout.wires, strict=True):
+    for ((start, end), stream), wire in zip(streams, layout.wires, strict=True):
         _draw_wire(svg, stream, wire, f"{boxes[start].name} to {boxes[end].name}")
     for box, corner in zip(boxes, layout.corners, strict=True):
         _draw_box(svg, box, corner, interval)
     return tostring(svg, encoding="unicode")
 
 
-def _edges(blocks: tuple[Block, ...], first: Stream, last: Stream) -> dict[Edge, Stream]:
+def _edges(blocks: tuple[Block, ...], first: Stream, last: Stream) -> list[tuple[Edge, Stream]]:
     """The stream between each two boxes: box 0 is the input port, the last one the output port."""
     maker = {first.name: 0}
-    edges: dict[Edge, Stream] = {}
+    edges: list[tuple[Edge, Stream]] = []
     for index, block in enumerate(blocks, 1):
         for stream in block.sources:
-            edges[maker[stream.name], index] = stream
+            edges.append(((maker[stream.name], index), stream))
         maker |= {stream.name: index for stream in block.sinks}
-    edges[maker[last.name], len(blocks) + 1] = last
+    edges.append(((maker[last.name], len(blocks) + 1), last))
     return edges
 
 

@@ -102,8 +102,8 @@ def percent(share: float | None, digits: int = 2) -> str:
 
 
 def shape(sides: list[int]) -> str:
-    """[8, 8, 16] as 8 × 8 × 16."""
-    return " × ".join(f"{side:,}" for side in sides)
+    """[8, 8, 16] as 8 × 8 × 16, which stays in one line."""
+    return "\u00a0×\u00a0".join(f"{side:,}" for side in sides)
 
 
 def kernel(layer: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -51,9 +51,15 @@ class Run:
             for file, content in files.items():
                 (folder / file).write_text(json.dumps(content))
 
+        self.stage_of(name, body, inputs)
+
+    def stage_of(
+        self, name: str, body: Callable[[Path], None], inputs: dict[str, Path] | None = None
+    ) -> None:
+        """A stage whose files `body` writes."""
         RunDirectory(self.path).run_stage(
             name,
-            config={},
+            config={"board": self.config["board"]},
             inputs=inputs or {},
             tools={"yosys": "1.0"},
             body=body,
@@ -133,6 +139,7 @@ def made_run(
         "05_folding",
         {
             "folding.json": json.loads(save_folding(foldings)),
+            "fifos.json": dict(fifos),
             "prediction.json": {
                 "cycles": asdict(predicted),
                 "estimated": {block.name: cells(1) for block in blocks},

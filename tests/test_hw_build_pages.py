@@ -95,7 +95,7 @@ def test_planted_faults_are_seen(browser: Browser, tmp_path: Path) -> None:
     assert "https://example.org/x.png" in browser.fetched
 
 
-@pytest.mark.skipif(AXE is None, reason="no axe-core: pip install axe-playwright-python")
+@pytest.mark.skipif(AXE is None, reason="no axe-core: make setup installs it")
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_contrast_and_keyboard_pass_axe(

@@ -103,7 +103,7 @@ def dataflows(draw: st.DrawFn) -> tuple[list[int], list[tuple[int, int]], int]:
     edges = []
     for i in range(1, len(heights)):
         n = draw(st.integers(1, 2))
-        near = sorted(set(free), reverse=True)
+        near = sorted(free, reverse=True)
         for source in draw(st.permutations(near))[:n]:
             edges.append((source, i))
             free.remove(source)

@@ -89,7 +89,7 @@ def test_layers_of_images_are_told_with_their_windows_and_counts(tmp_path: Path)
     assert (second["macs"], second["n_thresholds"]) == (36 * 4 * 36, 12)
     assert add["input_shapes"] == [[6, 6, 4], [6, 6, 4]]
     assert (add["pe"], add["weight_bits"], add["memory_bits"]) == (1, None, 0)
-    assert "3 × 3, padding 1" in html
+    assert "3\u00a0×\u00a03, padding 1" in html
     (fifo,) = record["fifos"]
     assert (fifo["stream"], fifo["depth"]) == ("conv0_act_fork1", 40)
     assert fifo["bits"] == 40 * fifo["beat_bits"]
