@@ -191,6 +191,16 @@ def parse_config(table: dict[str, Any], *, where: str, folder: Path | None = Non
             found="data.validation_samples = 0",
             fix="set data.validation_samples, or leave training.patience off",
         )
+    network = config.network
+    if network.normalisation == "none" and not (
+        network.weight_quantiser == network.activation_quantiser == "float"
+    ):
+        raise UserError(
+            "only networks in floating point do without normalisation",
+            where=f"{where}: network.normalisation",
+            found=f"weights {network.weight_quantiser}, activations {network.activation_quantiser}",
+            expected='"batch" or "shift"',
+        )
     return _with_absolute_path(config, folder, where)
 
 

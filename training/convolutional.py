@@ -7,7 +7,7 @@ import math
 from torch import Tensor, nn
 
 from deploy.errors import UserError
-from training.layers import LayerBuilder, Shape, linear_of
+from training.layers import LayerBuilder, Shape
 from training.network import Network, score_layer
 from training.network_config import ConvolutionalConfig
 
@@ -42,8 +42,7 @@ class Convolutional(Network):
             self.layers.append(module)
         self.flatten = nn.Flatten() if len(shape) > 1 else nn.Identity()
         n_features = math.prod(shape)
-        linear = linear_of(config.weight_quantiser, n_features, n_classes, one_scale=True)
-        self.output = score_layer(linear)
+        self.output = score_layer(config, n_features, n_classes)
 
     def body(self, x: Tensor) -> Tensor:
         for layer in self.layers:

@@ -1,7 +1,7 @@
 """The layers of a convolutional network: each from its config and the shape that comes in.
 
 A shape is (C, H, W), (C, L) in one dimension, or (F,) behind a dense layer. Every layer that learns
-is linear without bias, then batch norm, then the activation's quantiser. Quantisers have constant
+is linear without bias, then a norm, then the activation's quantiser. Quantisers have constant
 scales, the same on all branches, so that what is added or joined is integers of one scale.
 """
 
@@ -19,12 +19,12 @@ from training import network_config as config_of
 from training.activations import quantised_activation
 from training.gradients import with_quantised_gradient
 from training.method_quantiser import has_fixed_range
+from training.norms import norm_of
 from training.quantisers import weight_quantiser
 
 Shape = tuple[int, ...]
 
 _CONVOLUTIONS = {1: QuantConv1d, 2: QuantConv2d}
-_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
 _MAX_POOLS = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
 _AVERAGE_POOLS = {1: nn.AvgPool1d, 2: nn.AvgPool2d}
 
@@ -35,11 +35,16 @@ def activation_of(quantiser_name: str, or_else: nn.Module) -> nn.Module:
 
 
 def linear_of(
-    quantiser_name: str, n_inputs: int, n_outputs: int, one_scale: bool = False
+    quantiser_name: str,
+    n_inputs: int,
+    n_outputs: int,
+    *,
+    one_scale: bool = False,
+    has_bias: bool = False,
 ) -> QuantLinear:
     """`one_scale`: for the scores, whose greatest is to be the greatest integer's."""
     quantiser = weight_quantiser(quantiser_name, one_scale)
-    layer = QuantLinear(n_inputs, n_outputs, bias=False, weight_quant=quantiser)
+    layer = QuantLinear(n_inputs, n_outputs, bias=has_bias, weight_quant=quantiser)
     return _with_spread_weights(layer)
 
 
@@ -129,6 +134,13 @@ class LayerBuilder:
     def _is_first(self, shape: Shape) -> bool:
         return shape is self.input_shape
 
+    @property
+    def _has_bias(self) -> bool:
+        return self.network.normalisation == "none"
+
+    def _norm(self, shape: Shape, channels: int) -> nn.Module:
+        return norm_of(self.network.normalisation, len(shape) - 1, channels)
+
     def _activation(self) -> nn.Module:
         return activation_of(self.network.activation_quantiser, or_else=nn.ReLU())
 
@@ -149,13 +161,13 @@ class LayerBuilder:
             stride=stride,
             padding=padding,
             groups=groups,
-            bias=False,
+            bias=self._has_bias,
             weight_quant=weight_quantiser(self.network.weight_quantiser),
         )
         layer = nn.Sequential()
         layer.add_module("convolution", _with_spread_weights(convolution))
         with_quantised_gradient(layer, self.network.gradient_bits, self._is_first(shape))
-        layer.add_module("norm", _norm_of(shape, channels))
+        layer.add_module("norm", self._norm(shape, channels))
         layer.add_module("activation", activation or self._activation())
         return layer, _after_window(shape, channels, kernel, stride, padding)
 
@@ -164,9 +176,10 @@ class LayerBuilder:
         if len(shape) > 1:
             layer.add_module("flatten", nn.Flatten())
         weights = self.network.weight_quantiser
-        layer.add_module("linear", linear_of(weights, math.prod(shape), neurons))
+        linear = linear_of(weights, math.prod(shape), neurons, has_bias=self._has_bias)
+        layer.add_module("linear", linear)
         with_quantised_gradient(layer, self.network.gradient_bits, self._is_first(shape))
-        layer.add_module("norm", nn.BatchNorm1d(neurons))
+        layer.add_module("norm", norm_of(self.network.normalisation, 0, neurons))
         layer.add_module("activation", self._activation())
         layer.add_module("dropout", nn.Dropout(self.network.dropout))
         return layer, (neurons,)
@@ -174,7 +187,7 @@ class LayerBuilder:
     def _average_pool(self, shape: Shape, size: int | None) -> tuple[nn.Module, Shape]:
         windows = shape[1:] if size is None else (size,) * (len(shape) - 1)
         pool = _AVERAGE_POOLS[len(shape) - 1](windows)
-        layer = AveragePool(pool, _norm_of(shape, shape[0]), self._activation())
+        layer = AveragePool(pool, self._norm(shape, shape[0]), self._activation())
         if size is None:
             return layer, (shape[0], *(1 for _ in windows))
         return layer, _after_window(shape, shape[0], size, size, 0)
@@ -189,7 +202,7 @@ class LayerBuilder:
         shortcut: nn.Module = nn.Identity()
         if result != shape:
             shortcut, _ = self._convolution(shape, channels, 1, stride, activation=last())
-        norm = _norm_of(result, channels)
+        norm = self._norm(result, channels)
         return Residual(branch, shortcut, norm, self._activation()), result
 
     def _fire(self, shape: Shape, layer: config_of.Fire) -> tuple[nn.Module, Shape]:
@@ -198,10 +211,6 @@ class LayerBuilder:
         expand3, _ = self._convolution(squeezed, layer.expand3, 3, 1, 1)
         n_channels = layer.expand1 + layer.expand3
         return Fire(squeeze, expand1, expand3), (n_channels, *shape[1:])
-
-
-def _norm_of(shape: Shape, channels: int) -> nn.Module:
-    return _NORMS[len(shape) - 1](channels)
 
 
 def _after_window(shape: Shape, channels: int, size: int, stride: int, padding: int) -> Shape:

@@ -10,9 +10,10 @@ import torch
 from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from torch import Tensor, nn
 
-from training.layers import AveragePool, Residual, activation_of
+from training.layers import AveragePool, Residual, activation_of, linear_of
 from training.method_quantiser import bake, has_fixed_range
 from training.network_config import NetworkConfig
+from training.norms import ShiftNorm
 from training.score_norm import ScalarAffine, ScalarNorm
 
 _LEAST_SCALE = 1e-3
@@ -33,6 +34,7 @@ class Network(nn.Module):
     def __init__(self, config: NetworkConfig, input_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.input_shape = input_shape
+        self.is_normalised = config.normalisation != "none"
         self.input_quantiser = activation_of(config.input_quantiser, or_else=nn.Identity())
 
     def body(self, x: Tensor) -> Tensor:
@@ -58,9 +60,10 @@ class Network(nn.Module):
         for module in self.modules():
             if has_quantised_weights(module) and has_fixed_range(module):
                 module.weight.clamp_(-1.0, 1.0)
-            elif isinstance(module, Residual | AveragePool):
+            elif isinstance(module, Residual | AveragePool) and self.is_normalised:
                 module.norm.weight.clamp_(min=_LEAST_SCALE)
-        self.output.norm.gamma.clamp_(min=_LEAST_SCALE)
+        if self.is_normalised:
+            self.output.norm.gamma.clamp_(min=_LEAST_SCALE)
 
 
 def has_quantised_weights(module: nn.Module) -> bool:
@@ -68,11 +71,15 @@ def has_quantised_weights(module: nn.Module) -> bool:
     return is_layer and module.weight_quant.is_quant_enabled
 
 
-def score_layer(linear: nn.Module) -> nn.Sequential:
-    """The `output` of a network that ends in this layer."""
+def score_layer(config: NetworkConfig, n_inputs: int, n_classes: int) -> nn.Sequential:
+    """The `output` of a network; without normalisation a bias, and nothing behind it."""
+    is_plain = config.normalisation == "none"
+    linear = linear_of(
+        config.weight_quantiser, n_inputs, n_classes, one_scale=True, has_bias=is_plain
+    )
     output = nn.Sequential()
     output.add_module("linear", linear)
-    output.add_module("norm", ScalarNorm())
+    output.add_module("norm", nn.Identity() if is_plain else ScalarNorm())
     return output
 
 
@@ -82,8 +89,17 @@ AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 def frozen(network: AnyNetwork) -> AnyNetwork:
     """A copy in evaluation mode whose every scale is the float32 number that QONNX will carry."""
     network = copy.deepcopy(network).eval().requires_grad_(False)
-    network.output.norm = ScalarAffine(network.output.norm)
+    if network.is_normalised:
+        network.output.norm = ScalarAffine(network.output.norm)
+    for name, module in list(network.named_modules()):
+        if isinstance(module, ShiftNorm):
+            _replace(network, name, module.as_batch_norm())
     for module in network.modules():
         if has_quantised_weights(module):
             bake(module)
     return network
+
+
+def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, module)

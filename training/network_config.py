@@ -62,6 +62,11 @@ class _Quantised(ConfigTable):
     activation_quantiser: ActivationQuantiserName = Field(
         description="Quantiser of every hidden layer's output; float is a ReLU."
     )
+    normalisation: Literal["batch", "shift", "none"] = Field(
+        "batch",
+        description="Behind every layer but the last: batch norm; BNN's shift-based one; or none, "
+        "where every layer has a bias instead, for networks in floating point.",
+    )
     gradient_bits: int | None = Field(
         None,
         ge=2,
@@ -78,13 +83,16 @@ class FullyConnectedConfig(_Quantised):
         "fully_connected", description="What the network is: fully_connected or convolutional."
     )
     hidden: tuple[Size, ...] = Field(
-        min_length=1, description="Neurons of each hidden layer, from the input on."
+        description="Neurons of each hidden layer, from the input on; may be none."
     )
     dropout: float = Field(
         0.2,
         ge=0.0,
         lt=1.0,
         description="Share of the input and of every hidden output set to 0 in training.",
+    )
+    input_dropout: float | None = Field(
+        None, ge=0.0, lt=1.0, description="That of the input, where it is another."
     )
 
 
