@@ -85,6 +85,13 @@ def test_steps_on_mnist(root: Path) -> None:
 
 def test_every_command_is_tried() -> None:
     """A block that no test runs would rot: these are all there are, besides make's own."""
-    tried = ("status runs/digits", "runs/digits_cnv", "images.npy", "tfc_w1a1", "make demo", "make test")
+    tried = (
+        "status runs/digits",
+        "runs/digits_cnv",
+        "images.npy",
+        "tfc_w1a1",
+        "make demo",
+        "make test",
+    )
     untried = [block for block in BLOCKS if not any(words in block for words in tried)]
     assert untried == []

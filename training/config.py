@@ -19,11 +19,11 @@ from training.network_config import NetworkConfig
 class DataConfig(ConfigTable):
     """Which data set to learn."""
 
-    name: Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar10_jpeg", "unsw_nb15"] = (
-        Field(
-            description="Data set: digits (8x8, embedded), mnist or fashion_mnist (28x28), cifar10 "
-            "(32x32x3) or its copy cifar10_jpeg, unsw_nb15 (rows of a table)."
-        )
+    name: Literal[
+        "digits", "mnist", "fashion_mnist", "cifar10", "cifar10_jpeg", "unsw_nb15", "own"
+    ] = Field(
+        description="Data set: digits (8x8, embedded), mnist or fashion_mnist (28x28), cifar10 "
+        "(32x32x3) or its copy cifar10_jpeg, unsw_nb15 (rows of a table), own (your own.npz)."
     )
     train_samples: int | None = Field(
         None, ge=2, description="Only the first so many training samples; all if not given."

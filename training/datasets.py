@@ -11,6 +11,7 @@ from training.cifar10 import load_cifar10, load_cifar10_jpeg
 from training.config import DataConfig
 from training.dataset import Dataset
 from training.idx_files import load_idx
+from training.own_data import load_own
 from training.unsw_nb15 import load_unsw_nb15
 
 
@@ -47,6 +48,8 @@ def load_dataset(
             dataset = load_cifar10_jpeg(data_dir, say, n_train, n_test)
         case "unsw_nb15":
             dataset = load_unsw_nb15(data_dir, say)
+        case "own":
+            dataset = load_own(data_dir, say)
         case _:
             dataset = load_idx(name, data_dir, say)
     return dataset.first(n_train, n_test)
