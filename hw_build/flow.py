@@ -11,6 +11,7 @@ from pathlib import Path
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory
 
+from .bitstream.vivado import PLACES, find_vivado
 from .boards import BOARDS, board_named
 from .options import DEFAULT_TARGET_FPS, FIFO_CHOICES, STAGE_NAMES, Options
 
@@ -59,6 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
         input_type=arguments.input_type,
         seed=arguments.seed,
         trace=arguments.trace,
+        vivado=_vivado_place(arguments),
     )
     out = arguments.out or (source if source.is_dir() else Path("runs") / source.stem)
     _require_place(out)
@@ -66,6 +68,8 @@ def run(arguments: argparse.Namespace) -> None:
         tool_versions()  # what a later stage lacks is said before the first one runs
     if STAGE_NAMES.index(arguments.until) >= STAGE_NAMES.index("board"):
         pynq_version()
+    if STAGE_NAMES.index(arguments.until) >= STAGE_NAMES.index("bitstream"):
+        find_vivado(options.vivado)
     directory = RunDirectory(out)
     started = time.monotonic()
     with directory.lock():
@@ -101,6 +105,12 @@ def finn(arguments: argparse.Namespace) -> None:
     from .stages import check_with_finn
 
     check_with_finn(RunDirectory(arguments.run))
+
+
+def _vivado_place(arguments: argparse.Namespace) -> str:
+    """Where Vivado runs: it has to be found where the bitstream is what was asked for."""
+    wanted = arguments.until == "bitstream" and arguments.vivado == "auto"
+    return "local" if wanted else arguments.vivado
 
 
 def _model_of(source: Path) -> tuple[Path, Path | None]:
@@ -241,6 +251,14 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="synthesise every block with Yosys (default: yes)",
+    )
+
+    add(
+        "--vivado",
+        choices=PLACES,
+        default="auto",
+        help="where the bitstream is built: here if Vivado is found (auto), here, in docker, "
+        "or not at all",
     )
 
     command = commands.add_parser("status", help="what a run directory holds")
