@@ -107,6 +107,14 @@ def finn(arguments: argparse.Namespace) -> None:
     check_with_finn(RunDirectory(arguments.run))
 
 
+def ip(arguments: argparse.Namespace) -> None:
+    """The accelerator alone: sources, file list, template, and the script that packages it."""
+    from .bitstream.ip_folder import write_ip
+
+    write_ip(arguments.run, arguments.out)
+    print(f"{arguments.out / 'README.txt'} says what is there")
+
+
 def _vivado_place(arguments: argparse.Namespace) -> str:
     """Where Vivado runs: it has to be found where the bitstream is what was asked for."""
     wanted = arguments.until == "bitstream" and arguments.vivado == "auto"
@@ -264,6 +272,18 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("status", help="what a run directory holds")
     command.set_defaults(command=status)
     command.add_argument("run", type=Path, metavar="RUN")
+
+    command = commands.add_parser(
+        "ip",
+        help="the accelerator alone, for a design of your own",
+        description="Writes the RTL of a run with its memory files, a file list, an instantiation "
+        "template and the script that packages it as a Vivado IP with AXI4-Stream and AXI4-Lite "
+        "ports.",
+        epilog="example: python -m hw_build.flow ip runs/digits --out digits_ip",
+    )
+    command.set_defaults(command=ip)
+    command.add_argument("run", type=Path, metavar="RUN")
+    command.add_argument("--out", type=Path, metavar="FOLDER", required=True)
 
     command = commands.add_parser(
         "finn",

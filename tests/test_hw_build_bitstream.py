@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 from qonnx_zoo import ZOO
@@ -19,17 +18,17 @@ from deploy.boards import facts_of
 from deploy.bundle import Bundle
 from deploy.errors import MachineError, NarrowgaugeError, UserError
 from deploy.handoff import blocks_of
-from deploy.registers import ADDRESS_RANGE
+from deploy.registers import ADDRESS_RANGE, identity_words
 from deploy.store import Store
 from hw_build import flow
 from hw_build.bitstream import scripts, tcl, vivado_reports
 from hw_build.bitstream.execute import build
 from hw_build.bitstream.ip_wrapper import WRAPPER, instantiation, port_declarations, wrapper
 from hw_build.bitstream.plan import RESULTS, STEPS, Plan, make_plan
-from hw_build.bitstream.vivado import find_vivado
+from hw_build.bitstream.vivado import find_vivado, run_script
 from hw_build.blocks import Block
 from hw_build.boards import BOARDS
-from hw_build.emit import emit
+from hw_build.emit import IDENTITY, emit
 from hw_build.folding import Folding
 from hw_build.importer import import_qonnx
 from hw_build.lowering import lower
@@ -89,6 +88,17 @@ def run(plan: Plan, work: Path, said: list[str] | None = None) -> Path:
     found = find_vivado("local")
     assert found is not None
     return build(plan, found, work, say=(said if said is not None else []).append)
+
+
+def lint(arguments: list[str], folder: Path) -> None:
+    """Verilator reads and elaborates it."""
+    verilator = find_verilator()
+    command = [str(verilator.binary), "--lint-only", "-Wno-fatal", "-Wno-lint", "-Wno-style"]
+    environment = {"VERILATOR_ROOT": str(verilator.root)}
+    done = subprocess.run(
+        [*command, *arguments], env=environment, cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def explained(plan: Plan, work: Path) -> NarrowgaugeError:
@@ -270,13 +280,7 @@ def test_the_wrapper_has_the_accelerators_ports(
     declared = tuple(line.strip().removesuffix(",") for line in header.strip().splitlines())
     assert port_declarations(64) == declared
     (tmp_path / f"{WRAPPER}.v").write_text(wrapper(64))
-    verilator = find_verilator()
-    command = [str(verilator.binary), "--lint-only", "-Wno-fatal", "-Wno-lint", "-Wno-style"]
-    names = [str(rtl / name) for name in (rtl / "files.f").read_text().split()]
-    command += ["--top-module", WRAPPER, *names, str(tmp_path / f"{WRAPPER}.v")]
-    environment = {"VERILATOR_ROOT": str(verilator.root)}
-    done = subprocess.run(command, env=environment, cwd=rtl, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    lint(["-f", "files.f", "--top-module", WRAPPER, str(tmp_path / f"{WRAPPER}.v")], rtl)
     assert instantiation(64).count("\n    .") == len(declared)
 
 
@@ -354,8 +358,6 @@ def test_the_flow_builds_bundles_and_reports_a_bitstream(
 ) -> None:
     out = tmp_path / "run"
     base = ["run", str(network), "--out", str(out), "--no-synthesis", "--target-fps", "5000000"]
-    assert flow.main([*base, "--until", "bitstream", "--vivado", "none"]) == 0
-    assert not (out / "09_bitstream").exists()
     assert flow.main([*base, "--until", "report"]) == 0
     assert (out / "09_bitstream" / "accelerator.bit").is_file()
     assert not (out / "09_bitstream" / "work").exists()
@@ -363,8 +365,25 @@ def test_the_flow_builds_bundles_and_reports_a_bitstream(
     assert bundle.files["hardware/accelerator.bit"] == b"a bitstream of no board\n"
     record = json.loads((out / "report.json").read_text())
     assert record["bitstream"]["accelerator"]["lut"] == 9712
-    # another accelerator must not get this one's bitstream
-    other = [*base[:-1], "1000000", "--vivado", "none", "--until", "bundle"]
-    assert flow.main(other) == 0
+    assert scripts_of(fake()) == [f"{step.name}.tcl" for step in STEPS]
+
+    # what the registers will read is what the bundle's manifest says
+    words = [int(word, 16) for word in (out / "06_rtl" / IDENTITY).read_text().split()]
+    assert tuple(words) == identity_words(bundle.manifest.identity)
+
+    # the accelerator alone: Vivado packages it, Verilator reads it
+    folder = tmp_path / "ip"
+    assert flow.main(["ip", str(out), "--out", str(folder)]) == 0
+    found = find_vivado("local")
+    assert found is not None
+    assert run_script(found, "package_ip.tcl", "package.log", folder) == 0
+    assert (folder / "ip" / "component.xml").is_file()
+    assert bundle.manifest.identity in (folder / "README.txt").read_text()
+    lint(["-f", "files.f", "--top-module", "accelerator"], folder)
+    assert flow.main(["ip", str(out), "--out", str(folder)]) == 2
+    assert "not empty" in capsys.readouterr().err
+
+    # at another clock this is not the accelerator's bitstream any more
+    folding = ["--folding", str(out / "05_folding" / "folding.json"), "--clock-mhz", "50"]
+    assert flow.main([*base, *folding, "--vivado", "none", "--until", "bundle"]) == 0
     assert not Bundle.read(out / "bundle.zip").has_bitstream
-    assert np.sum([step.name in "".join(scripts_of(fake())) for step in STEPS]) == 6
