@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deploy.durable import digest_of, sha256_of
 from deploy.registers import identity_words
+from deploy.sealed import MANIFEST
 
 from .blocks import Block, Stream, inner_streams, ports
 
@@ -93,9 +94,10 @@ def emit(blocks: tuple[Block, ...], folder: Path, port_bits: int = 64) -> None:
 def identity_of(folder: Path) -> str:
     """The sha256 that names a build: over the emitted RTL and its memory files.
 
-    All but the file that holds the identity itself.
+    All but the file that holds the identity itself, and the manifest that a stage has in the end:
+    the registers read what was there when the RTL was written.
     """
-    files = sorted(path for path in folder.iterdir() if path.name != IDENTITY)
+    files = sorted(path for path in folder.iterdir() if path.name not in (IDENTITY, MANIFEST))
     return digest_of("".join(f"{path.name} {sha256_of(path)}\n" for path in files))
 
 

@@ -14,6 +14,7 @@ from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory
 
 from . import look
+from .bitstream.vivado import PLACES, find_vivado
 from .boards import BOARDS, board_named
 from .options import DEFAULT_TARGET_FPS, FIFO_CHOICES, STAGE_NAMES, Options
 
@@ -76,6 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
         input_type=arguments.input_type,
         seed=arguments.seed,
         trace=arguments.trace,
+        vivado=_vivado_place(arguments),
     )
     out = arguments.out or (source if source.is_dir() else Path("runs") / source.stem)
     _require_place(out)
@@ -83,6 +85,8 @@ def run(arguments: argparse.Namespace) -> None:
         tool_versions()  # what a later stage lacks is said before the first one runs
     if STAGE_NAMES.index(arguments.until) >= STAGE_NAMES.index("board"):
         pynq_version()
+    if STAGE_NAMES.index(arguments.until) >= STAGE_NAMES.index("bitstream"):
+        find_vivado(options.vivado)
     directory = RunDirectory(out)
     started = time.monotonic()
     with directory.lock():
@@ -121,6 +125,20 @@ def finn(arguments: argparse.Namespace) -> None:
     from .stages import check_with_finn
 
     check_with_finn(RunDirectory(arguments.run))
+
+
+def ip(arguments: argparse.Namespace) -> None:
+    """The accelerator alone: sources, file list, template, and the script that packages it."""
+    from .bitstream.ip_folder import write_ip
+
+    write_ip(arguments.run, arguments.out)
+    print(f"{arguments.out / 'README.txt'} says what is there")
+
+
+def _vivado_place(arguments: argparse.Namespace) -> str:
+    """Where Vivado runs: it has to be found where the bitstream is what was asked for."""
+    wanted = arguments.until == "bitstream" and arguments.vivado == "auto"
+    return "local" if wanted else arguments.vivado
 
 
 def _model_of(source: Path) -> tuple[Path, Path | None]:
@@ -271,6 +289,14 @@ def _parser() -> argparse.ArgumentParser:
         help="synthesise every block with Yosys (default: yes)",
     )
 
+    add(
+        "--vivado",
+        choices=PLACES,
+        default="auto",
+        help="where the bitstream is built: here if Vivado is found (auto), here, in docker, "
+        "or not at all",
+    )
+
     command = commands.add_parser(
         "status",
         help="what a run directory holds",
@@ -283,6 +309,18 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="for programs: a list of stages")
 
     look.add_commands(commands)
+
+    command = commands.add_parser(
+        "ip",
+        help="the accelerator alone, for a design of your own",
+        description="Writes the RTL of a run with its memory files, a file list, an instantiation "
+        "template and the script that packages it as a Vivado IP with AXI4-Stream and AXI4-Lite "
+        "ports.",
+        epilog="example: python -m hw_build.flow ip runs/digits --out digits_ip",
+    )
+    command.set_defaults(command=ip)
+    command.add_argument("run", type=Path, metavar="RUN")
+    command.add_argument("--out", type=Path, metavar="FOLDER", required=True)
 
     command = commands.add_parser(
         "finn",

@@ -9,7 +9,8 @@ from typing import Any
 from .boards import Board, board_named
 
 STAGE_NAMES = (
-    *("graph", "golden", "folding", "rtl", "simulation", "synthesis", "bundle", "board", "report"),
+    *("graph", "golden", "folding", "rtl", "simulation", "synthesis", "bitstream"),
+    *("bundle", "board", "report"),
 )
 """The stages in order, as --until takes them."""
 
@@ -24,7 +25,7 @@ class Options:
     """What a user asked for; see `python -m hw_build.flow run --help`.
 
     `model` is a QONNX file; `vectors` the exported test vectors beside it, if it is a run's.
-    `fifo` is one of FIFO_CHOICES or the path of a file of depths.
+    `fifo` is one of FIFO_CHOICES or the path of a file of depths, `vivado` where Vivado runs.
     """
 
     model: Path
@@ -39,6 +40,7 @@ class Options:
     input_type: str | None = None
     seed: int = 0
     trace: bool = False
+    vivado: str = "auto"
 
     @property
     def fifo_file(self) -> Path | None:

@@ -14,8 +14,8 @@ from deploy.sealed import read_manifest
 
 TRAINING, GOLDEN, FOLDING = "01_train", "04_golden", "05_folding"
 SIMULATION, SYNTHESIS, FINN = "07_simulation", "08_synthesis", "09_finn"
-BUNDLE, BOARD = "10_bundle", "11_board"
-"""The stages that a report reads; the last four and training may be absent."""
+BITSTREAM, BUNDLE, BOARD = "09_bitstream", "10_bundle", "11_board"
+"""The stages that a report reads; those after the simulation and training may be absent."""
 
 Json = dict[str, Any]
 
@@ -32,6 +32,7 @@ class StageResults:
     prediction: Json
     simulation: Json
     synthesis: Json | None
+    bitstream: Json | None
     finn: Json | None
     board: Json | None
     training: Json | None
@@ -58,6 +59,7 @@ def read_stages(run: Path, config: Mapping[str, Any]) -> StageResults:
     for name, file, fix in (
         (SYNTHESIS, "synthesis.json", made_by),
         (FINN, "finn.json", f"python -m hw_build.flow finn {shlex.quote(str(run))}"),
+        (BITSTREAM, "bitstream.json", made_by),
         (BOARD, "board.json", made_by),
     ):
         optional[name] = None
@@ -85,6 +87,7 @@ def read_stages(run: Path, config: Mapping[str, Any]) -> StageResults:
         prediction=_read(run / FOLDING / "prediction.json"),
         simulation=_read(run / SIMULATION / "simulation.json"),
         synthesis=optional[SYNTHESIS],
+        bitstream=optional[BITSTREAM],
         finn=optional[FINN],
         board=optional[BOARD],
         training=training,

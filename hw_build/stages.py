@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -19,8 +20,12 @@ from typing import Any
 import numpy as np
 
 from deploy.run_directory import RunDirectory, sha256_of
+from deploy.sealed import read_manifest
 
 from . import graph_file
+from .bitstream.execute import SUMMARY, build
+from .bitstream.plan import RESULTS, make_plan
+from .bitstream.vivado import find_vivado
 from .board_gate import check_board, pynq_version
 from .bundle import write_bundle
 from .design import folding_for
@@ -69,6 +74,7 @@ class Flow:
         inputs: dict[str, Path] | None = None,
         tools: dict[str, str] | None = None,
         seed: int | None = None,
+        resumable: bool = False,
     ) -> Path:
         """Runs or skips one stage of this flow."""
         return self.run.run_stage(
@@ -78,6 +84,7 @@ class Flow:
             tools={"hw_build": source_digest(), **(tools or {})},
             body=body,
             seed=seed,
+            resumable=resumable,
             say=self.say,
         )
 
@@ -109,6 +116,7 @@ class Flow:
 
 GRAPH, GOLDEN, FOLDING, RTL = "03_graph", "04_golden", "05_folding", "06_rtl"
 SIMULATION, SYNTHESIS, FINN = "07_simulation", "08_synthesis", "09_finn"
+BITSTREAM = "09_bitstream"
 BUNDLE, BOARD, REPORT = "10_bundle", "11_board", "12_report"
 
 
@@ -313,10 +321,47 @@ def synthesise_blocks(flow: Flow) -> None:
     )
 
 
+def build_bitstream(flow: Flow) -> None:
+    """accelerator.bit and accelerator.hwh by Vivado, where it is found or asked for."""
+    options = flow.options
+    vivado = find_vivado(options.vivado)
+    if vivado is None:
+        return
+
+    def body(folder: Path) -> None:
+        blocks = flow.blocks(flow.imported)
+        plan = make_plan(flow.folder(RTL), blocks, options.board, options.clock_mhz)
+        work = folder / "work"
+        built = build(plan, vivado, work, say=flow.say)
+        for name in (*RESULTS, SUMMARY):
+            shutil.copyfile(built / name, folder / name)
+        shutil.rmtree(work, ignore_errors=True)
+
+    flow.stage(
+        BITSTREAM,
+        body,
+        config={"board": options.board.name, "clock_mhz": options.clock_mhz},
+        inputs={"rtl": flow.folder(RTL), "folding": flow.folder(FOLDING)},
+        tools={"vivado": vivado.version},
+        resumable=True,
+    )
+
+
+def _current_bitstream(flow: Flow) -> Path | None:
+    """The folder of this accelerator's bitstream; None where there is none, or another's."""
+    folder = flow.folder(BITSTREAM)
+    made = read_manifest(folder)
+    if made is None:
+        return None
+    wanted = {"board": flow.options.board.name, "clock_mhz": flow.options.clock_mhz}
+    same = made["inputs"]["rtl"]["sha256"] == sha256_of(flow.folder(RTL))
+    return folder if same and made["config"] == wanted else None
+
+
 def make_bundle(flow: Flow) -> None:
     """bundle.zip: what a board needs, golden vectors and the driver included."""
     options = flow.options
-    hardware = next(flow.run.path.glob("[0-9][0-9]_bitstream"), None)
+    hardware = _current_bitstream(flow)
 
     def body(folder: Path) -> None:
         imported = flow.imported
@@ -374,7 +419,10 @@ def report(flow: Flow) -> None:
     """report.html and report.json, at the top of the run directory."""
     inputs = {
         name: flow.folder(name)
-        for name in ("01_train", GRAPH, GOLDEN, FOLDING, RTL, SIMULATION, SYNTHESIS, FINN, BOARD)
+        for name in (
+            *("01_train", GRAPH, GOLDEN, FOLDING, RTL, SIMULATION, SYNTHESIS, BITSTREAM, FINN),
+            BOARD,
+        )
         if flow.folder(name).exists()
     }
     config = flow.options.to_json()
@@ -431,7 +479,7 @@ STAGES: dict[str, Callable[[Flow], None]] = dict(
         STAGE_NAMES,
         (
             *(make_graph, check_golden, choose, write_rtl, simulate, synthesise_blocks),
-            *(make_bundle, check_on_virtual_board, report),
+            *(build_bitstream, make_bundle, check_on_virtual_board, report),
         ),
         strict=True,
     )

@@ -1,0 +1,183 @@
+"""Carries out a plan, step by step; goes on after a kill; explains what went wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from deploy.durable import write_atomically
+from deploy.errors import MachineError, NarrowgaugeError, UserError
+from deploy.store import Store
+
+from .plan import RESULTS, STEPS, Plan, Step
+from .vivado import Vivado, run_script
+from .vivado_log import Message, as_text, cause_of, fatal, messages_of
+from .vivado_reports import Timing, layer_of, read_timing, read_utilisation, unrouted_nets
+
+KIND = "routed by Vivado"
+SUMMARY = "bitstream.json"
+HISTORY = "seconds.json"
+"""Beside the store's entries: how long each step took in the last build for a board."""
+
+
+def build(
+    plan: Plan,
+    vivado: Vivado,
+    work: Path,
+    *,
+    store: Store | None = None,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """The folder with RESULTS and `bitstream.json`: from the store, or built in `work`.
+
+    What `work` holds of an earlier build of the same plan is used; it can be deleted afterwards.
+
+    Raises:
+        UserError: the design doesn't fit, doesn't route or is too slow for its clock.
+        MachineError: no licence, no memory, Vivado killed, or an error that is not known here.
+    """
+    store = store or Store()
+
+    def make(folder: Path) -> None:
+        summary = _run_steps(plan, vivado, work, store.root / HISTORY, say)
+        for name in RESULTS:
+            shutil.copyfile(work / name, folder / name)
+        (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
+
+    return store.get_or_make("bitstream", {"plan": plan.digest, "vivado": vivado.version}, make)
+
+
+def _run_steps(
+    plan: Plan, vivado: Vivado, work: Path, history: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    _lay_out(plan, vivado, work)
+    known = json.loads(history.read_text()) if history.is_file() else {}
+    seconds = known.get(plan.board.name, {})
+    messages: list[Message] = []
+    for number, step in enumerate(STEPS, 1):
+        log, done = work / f"{step.name}.log", work / f"{step.name}.done"
+        where = f"  Vivado {vivado.version}, step {number} of {len(STEPS)}, {step.title}"
+        if done.is_file() and all((work / name).is_file() for name in step.makes):
+            say(f"{where}: done before")
+        else:
+            left = sum(seconds.get(later.name, 0) for later in STEPS[number - 1 :])
+            say(where + (f": about {left / 60:.0f} min to go" if left else ""))
+            started = time.monotonic()
+            code = run_script(vivado, f"{step.name}.tcl", log.name, work)
+            _check(step, code, _log_of(log), work)
+            seconds[step.name] = round(time.monotonic() - started, 1)
+            write_atomically(done, "")
+        bad = [message for message in messages_of(_log_of(log)) if message not in messages]
+        messages += bad
+        if bad:
+            say(f"  critical warnings: {as_text(tuple(bad))}")
+        if step.name == "5_routing":
+            timing = _check_routing(plan, work)
+    write_atomically(history, json.dumps({**known, plan.board.name: seconds}))
+    return {
+        "kind": KIND,
+        "vivado": vivado.version,
+        "plan": plan.digest,
+        "clock_mhz": plan.clock_mhz,
+        "timing": _timing_record(timing, plan),
+        "whole": read_utilisation((work / "utilisation.rpt").read_text()),
+        "accelerator": read_utilisation((work / "utilisation_accelerator.rpt").read_text()),
+        "critical_warnings": [asdict(message) for message in messages],
+    }
+
+
+def _lay_out(plan: Plan, vivado: Vivado, work: Path) -> None:
+    """The plan's files in `work`; whatever another plan or Vivado left there is removed first."""
+    mark, text = work / "plan", f"{plan.digest} {vivado.version}\n"
+    if work.exists() and (not mark.is_file() or mark.read_text() != text):
+        shutil.rmtree(work)
+    for name, data in plan.files.items():
+        path = work / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    write_atomically(mark, text)
+
+
+def _log_of(log: Path) -> str:
+    """The log, and what was printed instead of being logged: the last words of a crash."""
+    paths = (log, log.with_name(f"{log.name}.out"))
+    return "\n".join(p.read_text(errors="replace") for p in paths if p.is_file())
+
+
+def _check(step: Step, code: int, log: str, work: Path) -> None:
+    """Raises what went wrong in a step, if anything did."""
+    bad = fatal(messages_of(log))
+    missing = [name for name in step.makes if not (work / name).is_file()]
+    if code == 0 and not bad and not missing:
+        return
+    cause = cause_of(log)
+    found = as_text(bad)
+    if cause is not None:
+        kind: type[NarrowgaugeError] = UserError if "--target-fps" in cause.fix else MachineError
+        raise kind(cause.what, where=f"Vivado, {step.title}", found=found, fix=cause.fix)
+    if code in (-9, 137):
+        raise MachineError(
+            "Vivado was killed, most likely because memory ran out",
+            where=f"Vivado, {step.title}",
+            found="signal 9",
+            fix="the same command goes on from this step; close other programs first",
+        )
+    raise MachineError(
+        "Vivado failed",
+        where=f"Vivado, {step.title}",
+        found=found or (f"exit code {code}" if code else f"it made no {missing[0]}"),
+        fix=f"its log: {work / step.name}.log",
+    )
+
+
+def _check_routing(plan: Plan, work: Path) -> Timing:
+    """The timing of the routed design, which is whole and fast enough."""
+    nets = unrouted_nets((work / "routes.rpt").read_text())
+    if nets:
+        raise UserError(
+            "the design can't be routed: too many wires in one place",
+            where="Vivado, routing",
+            found=f"{nets} nets with routing errors",
+            fix="a smaller --target-fps folds the layers more",
+        )
+    timing = read_timing((work / "timing.rpt").read_text())
+    slack = timing.slack_at(plan.clock_mhz)
+    if slack < 0:
+        worst = timing.worst
+        layers = "an unknown path"
+        if worst is not None:
+            ends = [layer_of(end, plan.instances) for end in (worst.source, worst.destination)]
+            layers = " to ".join(dict.fromkeys(ends)) + f", {worst.levels} levels of logic"
+            layers += f", from {worst.source} to {worst.destination}"
+        raise UserError(
+            "the design is too slow for its clock",
+            where=layers,
+            found=f"{-slack:.3f} ns too long at {plan.clock_mhz:g} MHz",
+            expected=f"a path of {1000 / plan.clock_mhz:.3f} ns or less",
+            fix=f"--clock-mhz {int(timing.most_mhz)}",
+        )
+    for name, value in (("hold", timing.whs_ns), ("pulse width", timing.wpws_ns)):
+        if value < 0:
+            raise MachineError(
+                f"the routed design violates {name}, which no clock repairs",
+                where="Vivado, routing",
+                found=f"{-value:.3f} ns",
+                fix="another --clock-mhz or --target-fps gives another placement",
+            )
+    return timing
+
+
+def _timing_record(timing: Timing, plan: Plan) -> dict[str, Any]:
+    worst = timing.worst
+    return {
+        "slack_ns": round(timing.slack_at(plan.clock_mhz), 3),
+        "hold_slack_ns": timing.whs_ns,
+        "most_mhz": None if worst is None else round(timing.most_mhz, 1),
+        "layer": None if worst is None else layer_of(worst.destination, plan.instances),
+        "path": None if worst is None else asdict(worst),
+    }
