@@ -16,6 +16,7 @@ import numpy as np
 from .blocks import Block
 from .dot_product_cells import dot_product_cells
 from .estimate_streams import stream_block_resources
+from .folding import Folding
 from .graph import Depthwise, IntType, MatVec, TensorInfo, Threshold
 from .mvu_memory import WEIGHT_KINDS, act_kind
 from .resources import (
@@ -24,8 +25,8 @@ from .resources import (
     counter_bits,
     lut_ram_luts,
     rom_columns,
+    rom_in_block_memory,
     rom_luts,
-    weights_in_block_memory,
 )
 
 
@@ -47,6 +48,7 @@ class _Unit:
     out_base: int
     depthwise: int = 0
     multiplier: int = 1
+    block_memory: int = 0
     same_weights: bool = False  # all of them: the memory is a constant
 
     @property
@@ -65,20 +67,25 @@ def _unit(u: _Unit) -> Resources:
         *(u.weight_kind, u.weight_bits, u.act_kind, u.act_bits, u.simd, u.shift, u.sum_bits)
     )
     weights, starts = u.pe * u.simd * u.weight_bits, u.pe * u.sum_bits
-    lut = u.pe * (dot.lut + dot.adder_lut)
+    one_product = u.depthwise and u.weight_kind <= 2
+    lut = u.pe * (u.sum_bits if one_product else dot.adder_lut)
+    if not (one_product and u.same_weights):  # a product by a constant is wiring
+        lut += u.pe * dot.lut
     ff = u.pe * dot.held_bits + u.lanes * u.act_bits
     bram = 0.0
     if u.same_weights:
         pass
-    elif weights_in_block_memory(u.words):
+    elif u.block_memory:
         bram = bram36_of(u.words, weights)
     else:
         lut += rom_luts(u.words, weights)
         ff += rom_columns(u.words, weights)
-    lut += rom_luts(u.fold_out, starts)
+    # few words make few different columns, but sharing them is not always the best mapping
+    lut += max(rom_luts(u.fold_out, starts), 0.5 * starts if u.fold_out > 2 else 0.0)
     if u.fold_in > 1:
         ff += starts
-    beat, group, address = (counter_bits(n) for n in (u.fold_in, u.fold_out, u.words))
+    beat, group = counter_bits(u.fold_in), counter_bits(u.fold_out)
+    address = 0 if u.same_weights else counter_bits(u.words)
     if u.fold_out > 1 and not u.depthwise:
         depth = 1 << counter_bits(2 * u.fold_in)
         pointers = 3 * (counter_bits(depth) + 1) + beat + group
@@ -88,6 +95,8 @@ def _unit(u: _Unit) -> Resources:
     lut += CONTROL_LUT + COUNTER_LUT * (pointers + beat + group + address)
     # first, last and valid of two stages, and the group, go along with the data
     ff += CONTROL_FF + pointers + beat + address + 3 * group
+    if u.fold_in == 1:  # every beat is the first and the last
+        ff -= 4
     if u.level_bits == 0:
         ff += starts
     elif u.level_bits == 1:
@@ -95,9 +104,9 @@ def _unit(u: _Unit) -> Resources:
     else:
         ff += starts + group
         for stage in range(u.level_bits - 1):
-            # each lane reads by its own prefix; a ROM of five address bits joins the comparison
+            # each lane reads by its own prefix; a ROM of four address bits joins the comparison
             words = u.fold_out * (2 << stage)
-            rom = 0.0 if words <= 32 else rom_luts(words, u.sum_bits)
+            rom = 0.0 if words <= 16 else rom_luts(words, u.sum_bits)
             lut += u.pe * (SEARCH_LUT * u.sum_bits + rom)
             ff += u.pe * (stage + 2) + 1
             if stage < u.level_bits - 2:
@@ -115,17 +124,19 @@ the threshold search for a bit of the value."""
 
 
 def mvu_resources(
-    matvec: MatVec, threshold: Threshold | None, source: TensorInfo, pe: int, simd: int
+    matvec: MatVec, threshold: Threshold | None, source: TensorInfo, fold: Folding
 ) -> Resources:
-    """One matrix-vector unit at a folding of `pe` rows and `simd` columns; cheap to ask often."""
+    """One matrix-vector unit at a folding; cheap to ask often."""
     facts = _facts_of(matvec, threshold, source)
     rows, columns = matvec.weights.shape
+    simd, pe = fold.simd, fold.pe
     return _unit(
         _Unit(
             fold_in=ceil(columns / simd),
             fold_out=ceil(rows / pe),
             simd=simd,
             pe=pe,
+            block_memory=int(rom_in_block_memory(*weight_memory(matvec, fold), fold.memory)),
             act_kind=act_kind(source.type),
             act_bits=source.type.bits,
             **facts.parameters,
@@ -134,9 +145,9 @@ def mvu_resources(
 
 
 def depthwise_resources(
-    layer: Depthwise | None, threshold: Threshold | None, source: TensorInfo, pe: int
+    layer: Depthwise | None, threshold: Threshold | None, source: TensorInfo, fold: Folding
 ) -> Resources:
-    """One depthwise unit of `pe` rows a beat, or that of a Threshold alone (`layer` None)."""
+    """One depthwise unit of PE rows a beat, or that of a Threshold alone (`layer` None)."""
     if layer is None:
         assert threshold is not None
         layer = _ALONE.setdefault(
@@ -145,20 +156,35 @@ def depthwise_resources(
     facts = _facts_of(layer, threshold, source)
     rows, n_positions = layer.weights.shape
     per_channel = rows // layer.n_channels(source)
+    pe = fold.pe
     return _unit(
         _Unit(
             fold_in=n_positions,
             fold_out=rows // pe,
+            block_memory=int(rom_in_block_memory(*weight_memory(layer, fold), fold.memory)),
             simd=1,
             pe=pe,
             act_kind=act_kind(source.type),
             act_bits=source.type.bits,
             depthwise=1,
             multiplier=per_channel,
-            same_weights=int(np.ptp(layer.weights)) == 0,
+            same_weights=_all_same(layer),
             **facts.parameters,
         )
     )
+
+
+def weight_memory(layer: MatVec | Depthwise, fold: Folding) -> tuple[int, int]:
+    """Words and bits of a word of the layer's weights; one word if they are all the same."""
+    rows, columns = layer.weights.shape
+    simd = fold.simd if isinstance(layer, MatVec) else 1
+    words = ceil(columns / simd) * ceil(rows / fold.pe)
+    padded = rows % fold.pe or columns % simd
+    return 1 if _all_same(layer) and not padded else words, fold.pe * simd * layer.weight_bits
+
+
+def _all_same(layer: MatVec | Depthwise) -> bool:
+    return layer.weights.min() == layer.weights.max()
 
 
 def _ones(n_channels: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy.errors import UserError
 
 from .blocks import Block, Stream, inner_streams, ports
-from .lower_images import BLOCK_MEMORY_BITS
+from .resources import ram_in_block_memory
 
 LEAST_DEPTH = 2
 """Beats of the smallest FIFO that the RTL has."""
@@ -45,7 +45,7 @@ def fifo_block(stream: Stream, depth: int) -> Block:
     parameters: dict[str, int | str] = {
         "WIDTH": stream.width,
         "DEPTH": depth,
-        "BLOCK_MEMORY": int(depth > LEAST_DEPTH and depth * stream.width > BLOCK_MEMORY_BITS),
+        "BLOCK_MEMORY": int(depth > LEAST_DEPTH and ram_in_block_memory(depth, stream.width)),
     }
     return Block("deep_fifo", sink.name, (stream,), (sink,), parameters, stream.beats)
 

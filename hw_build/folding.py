@@ -8,7 +8,7 @@ and the file it is kept in. `folding_search` chooses one.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import gcd, prod
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,16 @@ from .graph import (
     Upsample,
     Window,
 )
+from .resources import MEMORIES
 
 
 @dataclass(frozen=True)
 class Folding:
-    """PE rows and SIMD columns a cycle."""
+    """PE rows and SIMD columns a cycle, and where the weights are: one of `MEMORIES`."""
 
     pe: int
     simd: int
+    memory: str = "auto"
 
 
 def port_lanes(shape: tuple[int, ...], bits: int, port_bits: int) -> int:
@@ -82,16 +84,15 @@ def converter_cycles(n: int, source_lanes: int, sink_lanes: int) -> int:
 
 def save_folding(folding: dict[str, Folding]) -> str:
     """The folding as JSON text, as `--folding FILE` takes it."""
-    return json.dumps({k: {"pe": v.pe, "simd": v.simd} for k, v in folding.items()}, indent=2)
+    table = {name: asdict(fold) for name, fold in folding.items()}
+    return json.dumps(table, indent=2)
 
 
 def load_folding(path: Path, graph: Graph, port_bits: int = 64) -> dict[str, Folding]:
     """A folding from a file that a run wrote, checked against the graph; UserError by layer."""
     try:
         table = json.loads(path.read_text())
-        folding = {
-            k: Folding(*(_whole(v, k, key) for key in ("pe", "simd"))) for k, v in table.items()
-        }
+        folding = {k: _entry(k, v) for k, v in table.items()}
     except OSError as error:
         raise UserError(
             "the folding file can't be read", where=str(path), found=str(error)
@@ -101,7 +102,7 @@ def load_folding(path: Path, graph: Graph, port_bits: int = 64) -> dict[str, Fol
             "not a folding file",
             where=str(path),
             found=f"{type(error).__name__}: {error}",
-            expected='{"fc0": {"pe": 16, "simd": 49}, ...}',
+            expected='{"fc0": {"pe": 16, "simd": 49, "memory": "auto"}, ...}',
             fix="start from the folding.json of a run",
         ) from error
     legal = legal_foldings(graph, port_bits)
@@ -123,7 +124,23 @@ def load_folding(path: Path, graph: Graph, port_bits: int = 64) -> dict[str, Fol
                     found=str(got),
                     expected=str(factors),
                 )
+        memories = MEMORIES if isinstance(graph[name], MatVec | Depthwise) else MEMORIES[:1]
+        if fold.memory not in memories:
+            raise UserError(
+                "impossible memory" if len(memories) > 1 else "a layer without weights",
+                where=f"{path}: {name}.memory",
+                found=fold.memory,
+                expected=" or ".join(memories),
+            )
     return folding
+
+
+def _entry(layer: str, entry: dict[str, Any]) -> Folding:
+    """A layer's entry of the file; `memory` may be left out, a key of another name is an error."""
+    if unknown := entry.keys() - Folding.__dataclass_fields__:
+        raise ValueError(f"{layer} has no {', '.join(sorted(unknown))}")
+    memory = entry.get("memory", "auto")
+    return Folding(_whole(entry, layer, "pe"), _whole(entry, layer, "simd"), str(memory))
 
 
 def _whole(entry: dict[str, Any], layer: str, key: str) -> int:

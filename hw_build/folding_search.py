@@ -9,15 +9,15 @@ the chains that end there are settled.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from deploy.errors import UserError
 
 from .blocks import Block, Stream
-from .estimate import block_resources, depthwise_resources, mvu_resources
+from .estimate import block_resources, depthwise_resources, mvu_resources, weight_memory
 from .folding import (
     Folding,
     converter_cycles,
-    converter_lanes,
     divisors,
     fused_thresholds,
     legal_foldings,
@@ -30,6 +30,7 @@ from .graph import (
     Flatten,
     Graph,
     Input,
+    IntType,
     Layer,
     MatVec,
     MaxPool,
@@ -40,23 +41,23 @@ from .graph import (
     Window,
 )
 from .lower_images import concat_block, max_pool_block, pad_block, upsample_block, window_block
-from .lower_streams import add_block
-from .resources import Resources
-
-LUTS_PER_BRAM = 200
-"""What one block RAM of 36 kbit counts in the search; a Zynq-7020 has 380 LUTs for each."""
+from .lower_streams import add_block, convert
+from .resources import PRICES, Prices, Resources, rom_in_block_memory
 
 MOST_SIMD = 128
 """Wider dot products are folded only where the interval leaves no choice: each doubling of SIMD
 adds a level of logic to the longest path, and saves little."""
 
 
-def choose_folding(graph: Graph, interval: int, port_bits: int = 64) -> dict[str, Folding]:
+def choose_folding(
+    graph: Graph, interval: int, port_bits: int = 64, prices: Prices = PRICES
+) -> dict[str, Folding]:
     """The cheapest folding with every block at or under `interval` cycles a frame.
 
-    No layer is made faster than the input port can feed it. Cost is estimated LUTs, a block RAM
-    counted as `LUTS_PER_BRAM` of them. Where no folding is fast enough, the one that misses the
-    interval by least. Returns foldings by layer; UserError if `interval` is below one cycle.
+    No layer is made faster than the input port can feed it. Cost is that of the estimated resources
+    by `prices`; other ones than `PRICES` also decide where weights are kept. Where no folding is
+    fast enough, the one that misses the interval by least. Returns foldings by layer; UserError if
+    `interval` is below one cycle.
     """
     if interval < 1:
         raise UserError(
@@ -65,7 +66,7 @@ def choose_folding(graph: Graph, interval: int, port_bits: int = 64) -> dict[str
             expected="1 cycle or more",
             fix="lower --target-fps or raise --clock-mhz",
         )
-    return _Search(graph, interval, port_bits).run()
+    return _Search(graph, interval, port_bits, prices).run()
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ class _Chain:
 
 
 class _Search:
-    def __init__(self, graph: Graph, interval: int, port_bits: int) -> None:
-        self.graph, self.infos = graph, graph.infer()
+    def __init__(self, graph: Graph, interval: int, port_bits: int, prices: Prices) -> None:
+        self.graph, self.infos, self.prices = graph, graph.infer(), prices
         self.fused = fused_thresholds(graph)
         self.legal = legal_foldings(graph, port_bits)
         self.n_readers = graph.n_readers
@@ -150,7 +151,8 @@ class _Search:
                 (lanes,) = self.chains[name]
             info = self.infos[origin]
             lanes_in = min(choice.lanes_in, info.n_integers)
-            cost += _converter_cost(lanes, lanes_in, info.type.bits)
+            n = info.n_channels if info.n_channels % lanes == 0 else info.n_integers
+            cost += self.prices.cost(_converter_resources(n, lanes, lanes_in, info.type.bits))
             cycles = max(cycles, converter_cycles(info.n_integers, lanes, lanes_in))
         return _Chain(
             chain.cost + cost,
@@ -220,7 +222,8 @@ class _Search:
         x = self.infos[layer.source]
         rows, columns = layer.weights.shape
         cycles = x.n_pixels * -(-columns // fold.simd) * -(-rows // fold.pe)
-        resources = mvu_resources(layer, self.fused.get(layer.name), x, fold.pe, fold.simd)
+        threshold, fold = self.fused.get(layer.name), self._placed(layer, fold)
+        resources = mvu_resources(layer, threshold, x, fold)
         return self._with_input(layer, fold, fold.simd, fold.pe, cycles, resources)
 
     def _lanes_choice(self, layer: Layer, pe: int) -> _Choice:
@@ -233,7 +236,8 @@ class _Search:
             n_positions = 1 if weights is None else layer.weights.shape[1]
             if weights is not None:
                 lanes = pe * layer.n_channels(x) // len(layer.weights)
-            resources = depthwise_resources(weights, threshold, x, pe)
+                fold = self._placed(weights, fold)
+            resources = depthwise_resources(weights, threshold, x, fold)
             cycles = n_positions * info.n_integers // pe
         else:
             block = self._block_of(layer, lanes)
@@ -281,8 +285,15 @@ class _Search:
                 block = pad_block(source, x, stream)
             total, cycles = total + block_resources(block), max(cycles, block.cycles)
             source = self.graph[source.source]
-        cost = total.lut + LUTS_PER_BRAM * total.bram36
-        return _Choice(fold, lanes_in, lanes_out, cycles, cost)
+        return _Choice(fold, lanes_in, lanes_out, cycles, self.prices.cost(total))
+
+    def _placed(self, layer: MatVec | Depthwise, fold: Folding) -> Folding:
+        """The folding with the memory that is cheapest at the prices of this search."""
+        if self.prices == PRICES:
+            return fold
+        words, width = weight_memory(layer, fold)
+        block = rom_in_block_memory(words, width, prices=self.prices)
+        return replace(fold, memory="block" if block else "lut")
 
 
 def _roundest(columns: int, fold_in: int) -> int:
@@ -301,7 +312,9 @@ def _divisors_up_to(n: int, most: int) -> list[int]:
     return [d for d in divisors(n) if d <= most][-2:]
 
 
-def _converter_cost(source_lanes: int, sink_lanes: int, bits: int) -> float:
-    """LUTs of a splitter: a multiplexer from all lanes to those of the middle; joiners shift."""
-    middle = converter_lanes(source_lanes, sink_lanes)
-    return 0.0 if middle == source_lanes else bits * source_lanes / 4 + 8
+@lru_cache(maxsize=65536)
+def _converter_resources(n: int, source_lanes: int, sink_lanes: int, bits: int) -> Resources:
+    """A splitter, a joiner, both or none."""
+    blocks: list[Block] = []
+    convert(blocks, Stream("x", n, IntType(bits, signed=False), source_lanes, "x"), sink_lanes)
+    return sum((block_resources(block) for block in blocks), Resources())

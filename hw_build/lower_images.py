@@ -7,9 +7,8 @@ from dataclasses import replace
 from .blocks import Block, Stream
 from .graph import Concat, MaxPool, Pad, TensorInfo, Upsample, Window
 from .lower_streams import without_padding
-
-BLOCK_MEMORY_BITS = 6144
-"""A row memory of more bits than this goes into block RAM: 96 LUTs of 64 bits would hold them."""
+from .resources import ram_in_block_memory
+from .ring_words import ring_words, row_words
 
 
 def pad_block(layer: Pad, x: TensorInfo, stream: Stream) -> Block:
@@ -53,7 +52,7 @@ def window_block(
         positions=n_positions if channel_outer and not whole else 1,
         lanes=n_positions * n_channels if whole else lanes,
     )
-    parameters: dict[str, int | str] = {
+    parameters: dict[str, int] = {
         "HEIGHT": height,
         "WIDTH": width,
         "CHANNEL_BEATS": stream.vector_beats,
@@ -68,10 +67,11 @@ def window_block(
     cycles = max(stream.beats, sink.beats)
     if whole:
         del parameters["CHANNEL_BEATS"]
+        rows = (layer.kernel[0] - 1) * layer.dilation[0]
+        parameters["BLOCK_MEMORY"] = int(ram_in_block_memory(width, rows * stream.width))
         return Block("window_parallel", layer.name, (stream,), (sink,), parameters, cycles)
-    reach = (layer.kernel[0] - 1) * layer.dilation[0] * width * stream.vector_beats
     parameters["CHANNEL_OUTER"] = int(channel_outer)
-    parameters["BLOCK_MEMORY"] = int(reach * stream.width > BLOCK_MEMORY_BITS)
+    parameters["BLOCK_MEMORY"] = int(ram_in_block_memory(ring_words(parameters), stream.width))
     return Block("window", layer.name, (stream,), (sink,), parameters, cycles)
 
 
@@ -113,12 +113,12 @@ def upsample_block(layer: Upsample, x: TensorInfo, stream: Stream) -> Block:
     width = x.shape[1]
     down, right = layer.factors
     sink = replace(stream, name=layer.name, layer=layer.name, vectors=stream.vectors * down * right)
-    parameters: dict[str, int | str] = {
+    parameters: dict[str, int] = {
         "WIDTH": width,
         "CHANNEL_BEATS": stream.vector_beats,
         "BEAT_BITS": stream.width,
         "FACTOR_H": down,
         "FACTOR_W": right,
-        "BLOCK_MEMORY": int(width * stream.vector_beats * stream.width > BLOCK_MEMORY_BITS),
     }
+    parameters["BLOCK_MEMORY"] = int(ram_in_block_memory(row_words(parameters), stream.width))
     return Block("upsample", layer.name, (stream,), (sink,), parameters, sink.beats)

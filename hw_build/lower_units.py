@@ -10,7 +10,7 @@ from .blocks import Block, Stream
 from .folding import Folding
 from .graph import ArgMax, Depthwise, IntType, MatVec, TensorInfo, Threshold, TopK
 from .mvu_memory import MvuMemory, act_kind, depthwise_memory, mvu_memory
-from .resources import weights_in_block_memory
+from .resources import rom_in_block_memory
 
 
 def matvec_block(
@@ -26,7 +26,7 @@ def matvec_block(
         "FOLD_OUT": folds[1],
         "SIMD": fold.simd,
         "PE": fold.pe,
-        **_unit_parameters(layer.name, threshold, memory, x.type, sink, folds),
+        **_unit_parameters(layer.name, threshold, memory, x.type, sink, fold),
     }
     cycles = stream.vectors * folds[0] * folds[1]
     return Block("mvu", layer.name, (stream,), (sink,), parameters, cycles, memory.memories)
@@ -55,7 +55,7 @@ def depthwise_block(
         "FOLD_OUT": folds[1],
         "SIMD": 1,
         "PE": fold.pe,
-        **_unit_parameters(layer.name, threshold, memory, x.type, sink, folds),
+        **_unit_parameters(layer.name, threshold, memory, x.type, sink, fold),
     }
     cycles = stream.vectors * folds[0] * folds[1]
     return Block("mvu", layer.name, (stream,), (sink,), parameters, cycles, memory.memories)
@@ -75,9 +75,11 @@ def _unit_parameters(
     memory: MvuMemory,
     act: IntType,
     sink: Stream,
-    folds: tuple[int, int],
+    fold: Folding,
 ) -> dict[str, int | str]:
     plain = threshold is None or threshold.type.bipolar
+    weights = memory.memories[-1]
+    n_words = len(weights.words) if len(set(weights.words)) > 1 else 1  # a constant is no memory
     return {
         "WEIGHT_KIND": memory.weight_kind,
         "WEIGHT_BITS": memory.weight_bits,
@@ -88,7 +90,7 @@ def _unit_parameters(
         "LEVEL_BITS": memory.level_bits,
         "OUT_BITS": sink.type.bits,
         "OUT_BASE": 0 if plain else threshold.base,
-        "BLOCK_MEMORY": int(weights_in_block_memory(folds[0] * folds[1])),
+        "BLOCK_MEMORY": int(rom_in_block_memory(n_words, weights.width, fold.memory)),
         "WEIGHT_FILE": f"{name}_weight.mem",
         "START_FILE": f"{name}_start.mem",
         "THRESHOLD_FILE": f"{name}_threshold",

@@ -27,14 +27,42 @@ class Resources:
         )
 
 
-BLOCK_MEMORY_DEPTH = 128
-"""Weight memories deeper than this many words go to block RAM: LUT ROM costs one LUT per bit up
-to 64 words and doubles with each doubling beyond."""
+@dataclass(frozen=True)
+class Prices:
+    """What a block RAM of 36 kbit and a register count, in LUTs, where resources are weighed.
+
+    A Zynq-7020 has 380 LUTs for each block RAM and two registers for each LUT. Registers are seldom
+    what runs out: their price decides between foldings of nearly as many LUTs.
+    """
+
+    bram36: float = 200.0
+    ff: float = 0.1
+
+    def cost(self, used: Resources) -> float:
+        """LUTs that `used` is worth."""
+        return used.lut + self.ff * used.ff + self.bram36 * used.bram36
 
 
-def weights_in_block_memory(words: int) -> bool:
-    """Whether a weight memory of that many words is put in block RAM."""
-    return words > BLOCK_MEMORY_DEPTH
+PRICES = Prices()
+
+MEMORIES = ("auto", "lut", "block")
+"""Where a memory is: the cheaper of both by `PRICES`, in LUTs, in block RAM."""
+
+
+def rom_in_block_memory(
+    words: int, width: int, memory: str = "auto", prices: Prices = PRICES
+) -> bool:
+    """Whether a ROM of random bits is put in block RAM; one of a single word never is."""
+    if words == 1 or memory != "auto":
+        return words > 1 and memory == "block"
+    in_luts = Resources(lut=rom_luts(words, width), ff=rom_columns(words, width))
+    return prices.cost(Resources(bram36=bram36_of(words, width))) < prices.cost(in_luts)
+
+
+def ram_in_block_memory(words: int, width: int) -> bool:
+    """Whether a RAM with one write and one read port is cheaper in block RAM."""
+    in_luts, in_block = (ram_resources(words, width, block=block) for block in (False, True))
+    return PRICES.cost(in_block) < PRICES.cost(in_luts)
 
 
 def rom_columns(words: int, width: int) -> float:
@@ -59,34 +87,42 @@ def rom_luts(words: int, width: int) -> float:
     return rom_columns(words, width) * (leaves + max(0.0, leaves - 1) / 3)
 
 
-def bram36_of(words: int, width: int) -> float:
-    """36-kbit block RAMs of a ROM with one read port: its best shape, a rest in half a block.
+BLOCK_SHAPES = ((512, 72), (1024, 36), (2048, 18), (4096, 9), (8192, 4), (16384, 2), (32768, 1))
+TRIPLE_SHAPES = ((1536, 24), (3072, 12), (6144, 6))
 
-    Yosys also lays three words side by side in a row, which makes depths of three times a power
-    of two.
+
+def bram36_of(words: int, width: int, *, written: bool = False) -> float:
+    """36-kbit block RAMs of a memory with one read port: its best shape, a rest in half a block.
+
+    Of a ROM, Yosys also lays three words side by side in a row, which makes depths of three times a
+    power of two; words that are `written` one by one can't share a row in this way.
     """
-    shapes = ((512, 72), (1024, 36), (2048, 18), (4096, 9), (8192, 4), (16384, 2), (32768, 1))
-    triple = ((1536, 24), (3072, 12), (6144, 6))
     found = []
-    for depth, bits in shapes + triple:
+    for depth, bits in BLOCK_SHAPES + (() if written else TRIPLE_SHAPES):
         whole, rest = divmod(width, bits)
         found.append(ceil(words / depth) * (whole + (rest > 0) * (0.5 if 2 * rest <= bits else 1)))
     return min(found)
 
 
 def lut_ram_luts(depth: int, width: int) -> float:
-    """LUTs of a RAM in logic with one write and one read port: RAM32M, RAM64M, RAM128X1D."""
+    """LUTs of a RAM in logic with one write and one read port: RAM32M, RAM64M, RAM128X1D.
+
+    More than one piece of 64 words takes multiplexers of four inputs behind them, and a LUT each to
+    choose which one is written.
+    """
     if depth <= 32:
         return 4 * ceil(width / 6)
-    if depth <= 64:
-        return 4 * ceil(width / 3)
-    return 4 * width * ceil(depth / 128)
+    pieces = ceil(depth / 64)
+    if width == 1 and depth == 128:
+        return 4
+    multiplexers = width * ceil((pieces - 1) / 3)
+    return 4 * ceil(width / 3) * pieces + multiplexers + (pieces if pieces > 1 else 0)
 
 
 def ram_resources(words: int, width: int, *, block: bool) -> Resources:
     """A RAM with one write and one read port, in block RAM or in LUTs."""
     if block:
-        return Resources(bram36=bram36_of(words, width))
+        return Resources(bram36=bram36_of(words, width, written=True))
     return Resources(lut=lut_ram_luts(words, width))
 
 

@@ -69,7 +69,7 @@ def test_a_layer_and_its_block_are_estimated_alike(weights, levels):
         for pe, simd in ((1, 1), (5, 7), (24, 48), (3, 16)):
             folding = {"fc0": Folding(pe, simd), "fc1": Folding(2, 3)}
             block = next(b for b in lower(graph, folding) if b.name == "fc0")
-            asked = mvu_resources(graph["fc0"], graph["fc0_act"], infos["input"], pe, simd)
+            asked = mvu_resources(graph["fc0"], graph["fc0_act"], infos["input"], folding["fc0"])
             told = block_resources(block)
             assert asked.bram36 == told.bram36
             # padding rows may need a bit more than the layer's own
@@ -79,12 +79,14 @@ def test_a_layer_and_its_block_are_estimated_alike(weights, levels):
 def test_the_estimate_follows_the_threshold_and_the_input_it_is_asked_for():
     graph = network(BINARY, BIPOLAR, 1)
     fc0, act, infos = graph["fc0"], graph["fc0_act"], graph.infer()
-    with_act = mvu_resources(fc0, act, infos["input"], 4, 8)
-    scores = mvu_resources(fc0, None, infos["input"], 4, 8)
-    wide = mvu_resources(fc0, act, Input("input", (48,), IntType(8, signed=False)).infer(), 4, 8)
+    with_act = mvu_resources(fc0, act, infos["input"], Folding(4, 8))
+    scores = mvu_resources(fc0, None, infos["input"], Folding(4, 8))
+    wide = mvu_resources(
+        fc0, act, Input("input", (48,), IntType(8, signed=False)).infer(), Folding(4, 8)
+    )
     assert scores.ff > with_act.ff
     assert wide.lut > 2 * with_act.lut
-    assert mvu_resources(fc0, act, infos["input"], 4, 8) == with_act
+    assert mvu_resources(fc0, act, infos["input"], Folding(4, 8)) == with_act
 
 
 def test_counting_three_xnors_is_two_luts_and_no_compressor():
@@ -124,6 +126,8 @@ def test_block_memories_take_their_best_shape(words, width, blocks):
     assert bram36_of(words, width) == blocks
 
 
-@pytest.mark.parametrize(("depth", "luts"), [(2, 4), (32, 4), (64, 8), (128, 24), (256, 48)])
+@pytest.mark.parametrize(
+    ("depth", "luts"), [(2, 4), (32, 4), (64, 8), (128, 24), (256, 42), (512, 90)]
+)
 def test_a_buffer_of_six_bits(depth, luts):
     assert lut_ram_luts(depth, 6) == luts

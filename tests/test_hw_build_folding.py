@@ -14,7 +14,7 @@ from random_networks import ACT_TYPES, WEIGHT_KINDS, LayerKind, random_graph
 
 from deploy.errors import UserError
 from hw_build.blocks import Block, ports
-from hw_build.estimate import mvu_resources
+from hw_build.estimate import block_resources, mvu_resources
 from hw_build.folding import (
     Folding,
     converter_cycles,
@@ -22,7 +22,7 @@ from hw_build.folding import (
     port_lanes,
     save_folding,
 )
-from hw_build.folding_search import LUTS_PER_BRAM, choose_folding
+from hw_build.folding_search import choose_folding
 from hw_build.graph import Graph, MatVec, Threshold
 from hw_build.lowering import lower
 
@@ -53,10 +53,10 @@ def cost_of(graph: Graph, folding: dict[str, Folding]) -> float:
             assert isinstance(layer, MatVec)
             fold = folding[layer.name]
             threshold = thresholds.get(layer.name)
-            used = mvu_resources(layer, threshold, infos[layer.source], fold.pe, fold.simd)
-            cost += used.lut + LUTS_PER_BRAM * used.bram36
-        elif block.module == "lane_splitter":
-            cost += block.source.type.bits * block.source.lanes / 4 + 8
+            used = mvu_resources(layer, threshold, infos[layer.source], fold)
+        else:
+            used = block_resources(block)
+        cost += used.lut + 0.1 * used.ff + 200 * used.bram36
     return cost
 
 
