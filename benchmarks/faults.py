@@ -80,8 +80,8 @@ class Verdict:
 class Bench:
     """A network as an accelerator in `folder`, with the inputs that faults are tried on.
 
-    `blocks` are lowered from `graph`, with FIFOs where it branches. With `compress`, the body of
-    the dot products that is synthesised is simulated.
+    `blocks` come from `graph`, with FIFOs where it branches. With `compress`, the body of the
+    dot products that is synthesised is simulated.
     """
 
     def __init__(
