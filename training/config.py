@@ -74,7 +74,19 @@ class TrainingConfig(ConfigTable):
     epochs: int = Field(ge=1, description="Passes over the training set.")
     batch_size: int = Field(1000, ge=2, description="Samples per step of the optimiser.")
     learning_rate: float = Field(
-        gt=0.0, le=10.0, description="Adam's rate at the start; it falls to 0 along a half cosine."
+        gt=0.0, le=10.0, description="The optimiser's rate at the start; see schedule."
+    )
+    optimiser: Literal["adam", "sgd", "shift_adamax"] = Field(
+        "adam", description="Adam, SGD with momentum, or BNN's AdaMax whose factors are shifts."
+    )
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="Of SGD.")
+    schedule: Literal["cosine", "exponential"] = Field(
+        "cosine", description="The rate falls to 0 along a half cosine, or to 1/10,000 by a factor."
+    )
+    glorot_scaled_rates: bool = Field(
+        False,
+        description="BNN's rates: quantised weights step 1 / sqrt(1.5 / (fan in + fan out)) as far "
+        "as all other parameters.",
     )
     loss: Literal["cross_entropy", "squared_hinge"] = Field(
         "squared_hinge", description="Loss on the scores; the hinge is one against all, margin 1."

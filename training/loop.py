@@ -25,6 +25,7 @@ from training.augmentation import crop_and_flip
 from training.config import TrainingConfig
 from training.dataset import Dataset
 from training.network import Network
+from training.optimisers import optimiser_of, rate_at, set_rate
 from training.progress import epochs_progress
 
 _EVALUATION_BATCH = 500
@@ -151,7 +152,7 @@ def train(
     Raises:
         UserError: the loss is no longer a number, or the checkpoint is not of this network.
     """
-    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+    optimiser = optimiser_of(network, config)
     history = _resume(folder, network, optimiser)
     n_done = len(history.metrics)
     with epochs_progress(n_done, config.epochs) as report:
@@ -202,9 +203,8 @@ def _train_epoch(
     rate = 0.0
     for step, batch in enumerate(batches):
         done = (epoch + step / len(batches)) / config.epochs
-        rate = config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        rate = rate_at(config, done)
+        set_rate(optimiser, rate)
         labels = samples.labels[batch]
         scores = network(samples.augmented_inputs(batch))
         loss = loss_of(scores, labels)
@@ -263,7 +263,7 @@ def _resume(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer) 
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         return _History(state["metrics"], state["best"])
-    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+    except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(
             "the checkpoint can't be gone on with",
             where=str(path),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.weight_methods import METHODS
+from training.weight_methods import METHODS, ttq
 
 BrevitasQuantised = tuple[Tensor, Tensor, Tensor, Tensor]
 """Real values, scale, zero point, bit width."""
@@ -21,6 +21,20 @@ class MethodQuantiser(nn.Module):
     def forward(self, weights: Tensor) -> BrevitasQuantised:
         values, scale = self.method.quantise(weights, self.training)
         return values, scale, weights.new_zeros(()), weights.new_tensor(float(self.method.bits))
+
+
+class TtqQuantiser(nn.Module):
+    """TTQ in the same place; its two scales are parameters, 1 at the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.positive = nn.Parameter(torch.ones(()))
+        self.negative = nn.Parameter(torch.ones(()))
+
+    def forward(self, weights: Tensor) -> BrevitasQuantised:
+        values = ttq(weights, self.positive, self.negative)
+        scale = weights.new_ones(())  # Brevitas wants one; these levels have two.
+        return values, scale, weights.new_zeros(()), weights.new_tensor(2.0)
 
 
 class BakedQuantiser(nn.Module):
@@ -53,6 +67,8 @@ def bake(layer: nn.Module) -> None:
 def has_fixed_range(layer: nn.Module) -> bool:
     """Whether levels lie in [-1, 1] whatever the weights, which are then spread and clipped."""
     quantiser = layer.weight_quant.tensor_quant
+    if isinstance(quantiser, TtqQuantiser):
+        return False
     return not isinstance(quantiser, MethodQuantiser) or quantiser.method.has_fixed_range
 
 

@@ -11,7 +11,7 @@ from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from torch import Tensor, nn
 
 from training.layers import AveragePool, Residual, activation_of, linear_of
-from training.method_quantiser import bake, has_fixed_range
+from training.method_quantiser import TtqQuantiser, bake, has_fixed_range
 from training.network_config import NetworkConfig
 from training.norms import ShiftNorm
 from training.score_norm import ScalarAffine, ScalarNorm
@@ -54,11 +54,14 @@ class Network(nn.Module):
     def clip_parameters(self) -> None:
         """After each step: weights of a fixed range stay in [-1, 1], these scales positive.
 
-        The scale of the scores, for the arg max; that of a norm behind an add or an average pool,
-        which has no row of weights of its own that hardware could negate.
+        TTQ's two; that of the scores, for the arg max; that of a norm behind an add or an average
+        pool, which has no row of weights of its own that hardware could negate.
         """
         for module in self.modules():
-            if has_quantised_weights(module) and has_fixed_range(module):
+            if isinstance(module, TtqQuantiser):
+                module.positive.clamp_(min=_LEAST_SCALE)
+                module.negative.clamp_(min=_LEAST_SCALE)
+            elif has_quantised_weights(module) and has_fixed_range(module):
                 module.weight.clamp_(-1.0, 1.0)
             elif isinstance(module, Residual | AveragePool) and self.is_normalised:
                 module.norm.weight.clamp_(min=_LEAST_SCALE)

@@ -33,6 +33,7 @@ WeightQuantiserName = Literal[
     "int8_channel",
     "log2",
     "log3",
+    "ttq",
 ]
 ActivationQuantiserName = Literal[
     QuantiserName,

@@ -30,13 +30,13 @@ from brevitas.inject import ExtendedInjector
 from brevitas.inject.enum import QuantType
 from brevitas.quant.solver import ActQuantSolver, WeightQuantSolver
 
-from training.method_quantiser import MethodQuantiser
+from training.method_quantiser import MethodQuantiser, TtqQuantiser
 from training.weight_methods import METHODS
 
 # The bits of every quantiser that has integer levels, by its name in a config.
 LEVEL_BITS = {"binary": 1} | {f"int{bits}": bits for bits in range(2, 9)}
 NAMES = ("float", *LEVEL_BITS)
-WEIGHT_NAMES = (*NAMES, *METHODS)
+WEIGHT_NAMES = (*NAMES, *METHODS, "ttq")
 # DoReFa's activations, whose levels start at 0; see `activations` for the other names.
 ACTIVATION_METHOD_BITS = {f"dorefa{bits}": bits for bits in range(2, 8)}
 ACTIVATION_NAMES = (*NAMES, "quinary", "binary_stochastic", *ACTIVATION_METHOD_BITS)
@@ -69,6 +69,8 @@ def weight_quantiser(name: str, one_scale: bool = False) -> type[ExtendedInjecto
 
     With `one_scale` a method with a scale per channel becomes the one with a scale per tensor.
     """
+    if name == "ttq":
+        return _Weights.let(tensor_quant=TtqQuantiser)
     if name in METHODS:
         if not one_scale or METHODS[name].per_tensor is None:
             return _Weights.let(tensor_quant=MethodQuantiser, method=name)

@@ -67,6 +67,30 @@ def _twn(w: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     return straight_through(w, w.detach().sign() * kept * scale), scale
 
 
+class _Ttq(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, w: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        threshold = 0.05 * w.abs().max()
+        above, below = w > threshold, w < -threshold
+        ctx.save_for_backward(above, below, positive, negative)
+        return positive * above - negative * below
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        above, below, positive, negative = ctx.saved_tensors
+        of_weights = gradient * torch.where(above, positive, torch.where(below, negative, 1.0))
+        return of_weights, (gradient * above).sum(), -(gradient * below).sum()
+
+
+def ttq(w: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    """TTQ, D = 0.05 * max|w|: positive where w > D, -negative where w < -D, else 0.
+
+    g = dL/dy. dL/dw = positive * g, negative * g and g on these three sets; dL/dpositive is the sum
+    of g over the first, dL/dnegative minus its sum over the second.
+    """
+    return _Ttq.apply(w, positive, negative)
+
+
 def quinary(w: Tensor, training: bool) -> tuple[Tensor, Tensor]:
     """q = clip(round(2 * w), -2, 2), scale = 1 / 2. Straight-through."""
     q = torch.round(2.0 * w.detach()).clamp(-2.0, 2.0)

@@ -1,0 +1,122 @@
+"""Optimisers against plain arithmetic, rates over time, and TTQ from its gradient to its export."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from deploy.errors import UserError
+from training import export, loop, train
+from training.config import Config, TrainingConfig, parse_config
+from training.networks import build_network
+from training.optimisers import ShiftAdaMax, optimiser_of, rate_at, set_rate
+from training.weight_methods import ttq
+
+
+def config_of(weights: str = "binary", **training: Any) -> Config:
+    table = {
+        "data": {"name": "digits"},
+        "network": {
+            "hidden": [16],
+            "input_quantiser": "int4",
+            "weight_quantiser": weights,
+            "activation_quantiser": "int2",
+            "dropout": 0.0,
+        },
+        "training": {"epochs": 12, "batch_size": 100, "learning_rate": 0.02, **training},
+    }
+    return parse_config(table, where="test")
+
+
+def power(z: float) -> float:
+    return math.copysign(2.0 ** round(math.log2(abs(z))), z)
+
+
+def test_shift_adamax_by_its_formula() -> None:
+    parameter = torch.nn.Parameter(torch.tensor([0.5, -0.25, 1.0]))
+    optimiser = ShiftAdaMax([parameter], lr=0.01)
+    gradients = [[0.3, -2.0, 0.0], [0.1, 1.5, 0.0], [-0.7, 0.01, 0.0]]
+    w, m, v = [0.5, -0.25, 1.0], [0.0] * 3, [0.0] * 3
+    for t, g in enumerate(gradients, start=1):
+        parameter.grad = torch.tensor(g)
+        optimiser.step()
+        rate = power(0.01 / (1 - 0.875**t))
+        for i in range(2):
+            m[i] = 0.875 * m[i] + 0.125 * g[i]
+            v[i] = max((1 - 2**-10) * v[i], abs(g[i]))
+            w[i] -= rate * m[i] / power(v[i])
+    assert np.allclose(parameter.detach().numpy(), w, atol=1e-6)
+    assert parameter[2] == 1.0  # Never a gradient: never a step.
+
+
+def test_rates() -> None:
+    training = TrainingConfig(epochs=1, learning_rate=0.4)
+    assert [rate_at(training, done) for done in (0.0, 0.5, 1.0)] == pytest.approx([0.4, 0.2, 0.0])
+    training = TrainingConfig(epochs=1, learning_rate=0.4, schedule="exponential")
+    assert [rate_at(training, done) for done in (0.0, 0.5, 1.0)] == pytest.approx([0.4, 4e-3, 4e-5])
+
+
+def test_glorot_scaled_rates() -> None:
+    config = config_of(glorot_scaled_rates=True)
+    network = build_network(config.network, (8, 8, 1), 10)
+    optimiser = optimiser_of(network, config.training)
+    set_rate(optimiser, 0.01)
+    rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    assert rates[id(network.hidden[0].linear.weight)] == pytest.approx(
+        0.01 / math.sqrt(1.5 / (64 + 16))
+    )
+    assert rates[id(network.output.linear.weight)] == pytest.approx(
+        0.01 / math.sqrt(1.5 / (16 + 10))
+    )
+    assert rates[id(network.hidden[0].norm.weight)] == 0.01
+    assert len(rates) == len(list(network.parameters()))
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"optimiser": "sgd", "learning_rate": 0.3},
+        {"optimiser": "shift_adamax"},
+        {"optimiser": "shift_adamax", "glorot_scaled_rates": True, "learning_rate": 0.003},
+        {"schedule": "exponential"},
+    ],
+)
+def test_it_learns(tmp_path: Path, training: dict[str, Any]) -> None:
+    stage = train.train_run(config_of(**training), tmp_path)
+    lines = [json.loads(line) for line in (stage / loop.METRICS).read_text().splitlines()]
+    assert lines[-1]["train_loss"] < 0.8 * lines[0]["train_loss"]
+    assert json.loads((stage / train.SUMMARY).read_text())["test_accuracy"] > 0.4  # By chance 0.1.
+
+
+def test_ttq_and_its_gradient() -> None:
+    w = torch.tensor([[2.0, -0.05], [-0.2, 0.11]], requires_grad=True)
+    positive = torch.tensor(0.7, requires_grad=True)
+    negative = torch.tensor(0.3, requires_grad=True)
+    y = ttq(w, positive, negative)  # D = 0.1
+    assert torch.equal(y, torch.tensor([[0.7, 0.0], [-0.3, 0.7]]))
+    y.backward(torch.tensor([[1.0, 2.0], [3.0, 5.0]]))
+    assert torch.allclose(w.grad, torch.tensor([[0.7, 2.0], [0.9, 3.5]]))
+    assert positive.grad == 6.0
+    assert negative.grad == -3.0
+
+
+def test_ttq_trains_and_is_refused_at_export(tmp_path: Path) -> None:
+    stage = train.train_run(config_of("ttq"), tmp_path)
+    summary = json.loads((stage / train.SUMMARY).read_text())
+    assert summary["test_accuracy"] > 0.6
+    assert summary["size"]["weight_bits"] == 2
+    from safetensors.torch import load_file
+
+    weights = load_file(stage / train.WEIGHTS)
+    scales = [value for key, value in weights.items() if key.endswith(("positive", "negative"))]
+    assert len(scales) == 4
+    assert all(0.0 < scale != 1.0 for scale in scales)
+    with pytest.raises(UserError, match=r"(?s)TTQ.*can't be exported.*twn"):
+        export.export_run(tmp_path)
+    assert not (tmp_path / export.STAGE).exists()
