@@ -9,10 +9,18 @@ BOARD ?= pynq_z2
 # Two test workers share the machine's cores; more threads in each would only get in the way.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-all lint format lock clean
+# For the images: the flow's options, and Vivado and its licence where this machine has them.
+TARGET ?= build
+FLOW ?=
+LICENCE := $(or $(XILINXD_LICENSE_FILE),$(LM_LICENSE_FILE))
+VIVADO := $(if $(XILINX_VIVADO),--volume $(XILINX_VIVADO):$(XILINX_VIVADO):ro --env XILINX_VIVADO)
+VIVADO += $(if $(LICENCE),--env XILINXD_LICENSE_FILE --env LM_LICENSE_FILE --network host)
+VIVADO += $(if $(wildcard $(LICENCE)),--volume $(LICENCE):$(LICENCE):ro)
+
+.PHONY: help setup demo test test-all lint format lock clean docker-image docker-build
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*##/\1 #/p' $(MAKEFILE_LIST) | awk -F ' # *' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*##/\1 #/p' $(MAKEFILE_LIST) | awk -F ' # *' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(SET_UP)  ## install everything, pinned, in .venv (TORCH_INDEX=URL for another build of torch)
 
@@ -30,6 +38,18 @@ test: $(SET_UP)  ## the tests
 
 test-all: $(SET_UP)  ## the tests, and the nightly ones that take long
 	$(RUN) pytest -q -n 2 --dist loadscope
+
+docker-image:  ## the image narrowgauge:TARGET (TARGET=train, build or ci)
+	docker build --target $(TARGET) --build-arg TORCH_INDEX="$(TORCH_INDEX)" \
+	    $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --tag narrowgauge:$(TARGET) .
+
+docker-build: docker-image  ## the flow in a container: MODEL=runs/NAME (BOARD=..., FLOW="options")
+	@case "$(MODEL)" in runs/?*) ;; *) \
+	    echo "MODEL is a run or an .onnx file below runs/: make docker-build MODEL=runs/digits" >&2; \
+	    exit 2;; esac
+	docker run --rm --user $$(id -u):$$(id -g) --volume "$(CURDIR)/runs:/narrowgauge/runs" \
+	    $(strip $(VIVADO)) narrowgauge:$(TARGET) \
+	    python -m hw_build.flow run "$(MODEL)" --board $(BOARD) $(FLOW)
 
 lint: $(SET_UP)  ## style and likely bugs
 	$(BIN)/ruff check .

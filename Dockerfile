@@ -1,0 +1,55 @@
+# Images for training, for builds with the host's Vivado, and for CI. Nothing in them runs as root.
+#   docker build --target train|build|ci --tag narrowgauge:TARGET .      (make docker-image)
+# Python packages are pinned by requirements.lock, with hashes; Debian's by the release of the base.
+ARG BASE_IMAGE=debian:bookworm-slim
+
+FROM ${BASE_IMAGE} AS environment
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends \
+    ca-certificates g++ git make perl python3.11 python3.11-venv \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /narrowgauge
+# Whatever user runs this finds compiled Yosys here, and a home that can be written.
+ENV YOWASP_CACHE_DIR=/opt/yowasp HOME=/tmp PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1
+COPY Makefile pyproject.toml requirements.in requirements.lock setup.sh README.md LICENSE ./
+# The packages come later: a change of the sources must not install everything again.
+RUN python3.11 -c "import os, tomllib; \
+    names = tomllib.load(open('pyproject.toml', 'rb'))['tool']['setuptools']['packages']; \
+    [os.makedirs(name.replace('.', '/'), exist_ok=True) for name in names]"
+ARG TORCH_INDEX=
+RUN make setup TORCH_INDEX="${TORCH_INDEX}" \
+ && rm -rf /tmp/.cache \
+ && mkdir -p runs \
+ && chmod -R a+rX /narrowgauge /opt/yowasp \
+ && chmod 1777 /narrowgauge/runs
+ENV PATH=/narrowgauge/.venv/bin:${PATH}
+
+FROM environment AS train
+COPY deploy deploy
+COPY training training
+COPY hw_build hw_build
+USER 1000:1000
+
+FROM environment AS build
+# What Vivado needs of a system that it was not installed on: a locale, old curses, X libraries.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends \
+    fontconfig libfreetype6 libncurses5 libtinfo5 libx11-6 libxext6 libxi6 libxrender1 libxtst6 \
+    locales procps \
+ && rm -rf /var/lib/apt/lists/* \
+ && sed -i 's/^# *en_US.UTF-8/en_US.UTF-8/' /etc/locale.gen \
+ && locale-gen
+ENV LANG=en_US.UTF-8 LC_ALL=en_US.UTF-8
+COPY deploy deploy
+COPY training training
+COPY hw_build hw_build
+USER 1000:1000
+
+FROM environment AS ci
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends openssh-client procps rsync tcl \
+ && rm -rf /var/lib/apt/lists/* \
+ && chown 1000:1000 /narrowgauge
+COPY --chown=1000:1000 . .
+USER 1000:1000
+CMD ["bash", ".ci/run"]
