@@ -1,0 +1,157 @@
+"""The notebooks run from top to bottom, are kept without outputs, and only import and call."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "notebooks"
+NOTEBOOKS = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
+MOST_LINES = 15
+"""Of a definition: a plot. Anything longer belongs to one of the packages, with tests."""
+
+SMALL = {"epochs": 2, "train_samples": 300, "test_samples": 100}
+FEW_SCHEMES = {"schemes": (("binary", "binary"), ("twn", "int2"))}
+CI_SIZE: dict[str, dict[str, Any]] = {
+    "01_quantisation": {**SMALL, "schemes": (("float", "float"), *FEW_SCHEMES["schemes"])},
+    "02_train_and_export": SMALL,
+    "03_integer_graph": SMALL,
+    "04_fold_and_simulate": {**SMALL, "targets": (100_000, 1_000_000)},
+    "05_virtual_board": {**SMALL, "batches": (1, 10)},
+    "06_your_own_network_and_data": {"epochs": 5, "n_samples": 400},
+    "07_design_space": {**SMALL, **FEW_SCHEMES, "targets": (100_000, 1_000_000)},
+}
+FAST = ("03_integer_graph", "04_fold_and_simulate")
+
+
+def code_of(notebook: nbformat.NotebookNode) -> Iterator[tuple[nbformat.NotebookNode, ast.Module]]:
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            yield cell, ast.parse(cell.source)
+
+
+def is_parameters(cell: nbformat.NotebookNode) -> bool:
+    return "parameters" in cell.metadata.get("tags", [])
+
+
+def parameters_of(notebook: nbformat.NotebookNode) -> dict[str, Any]:
+    """The values of the one cell of parameters, which holds plain assignments alone."""
+    (tree,) = [tree for cell, tree in code_of(notebook) if is_parameters(cell)]
+    found: dict[str, Any] = {}
+    for statement in tree.body:
+        assert isinstance(statement, ast.Assign)
+        (target,) = statement.targets
+        names = target.elts if isinstance(target, ast.Tuple) else [target]
+        value = ast.literal_eval(statement.value)
+        values = value if isinstance(target, ast.Tuple) else [value]
+        found |= {name.id: value for name, value in zip(names, values, strict=True)}
+    return found
+
+
+def long_definitions(notebook: nbformat.NotebookNode) -> list[str]:
+    """Names of functions of more lines than a plot takes, and of all classes."""
+    found = []
+    for _, tree in code_of(notebook):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                if node.end_lineno - node.lineno >= MOST_LINES:
+                    found.append(node.name)
+            elif isinstance(node, ast.ClassDef):
+                found.append(node.name)
+    return found
+
+
+def execute(name: str, runs: Path, changes: dict[str, Any], monkeypatch) -> nbformat.NotebookNode:
+    """Runs a notebook with other parameters, its runs in a folder of the test's."""
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", 4)
+    values = {**changes, "runs": str(runs)}
+    assert set(values) <= set(parameters_of(notebook))
+    index = next(i for i, cell in enumerate(notebook.cells) if is_parameters(cell))
+    lines = "\n".join(f"{key} = {value!r}" for key, value in values.items())
+    notebook.cells.insert(index + 1, nbformat.v4.new_code_cell(lines))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
+    ).execute()
+    return notebook
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all notebooks at CI size: what one has trained the next one finds."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in FAST else (pytest.mark.nightly,)) for n in NOTEBOOKS],
+)
+def test_notebooks_run_at_ci_size(name: str, runs: Path, monkeypatch) -> None:
+    done = execute(name, runs, CI_SIZE[name], monkeypatch)
+    pictures = [
+        o for c in done.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})
+    ]
+    assert pictures
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_run_as_they_are(name: str, tmp_path: Path, monkeypatch) -> None:
+    execute(name, tmp_path, {}, monkeypatch)
+
+
+def test_a_cell_that_fails_is_a_failure(tmp_path: Path, monkeypatch) -> None:
+    changes = {**SMALL, "config": "no_such_config"}
+    with pytest.raises(CellExecutionError, match="the config can't be read"):
+        execute("03_integer_graph", tmp_path, changes, monkeypatch)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_only_import_and_call(name: str) -> None:
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", 4)
+    nbformat.validate(notebook)
+    assert long_definitions(notebook) == []
+    assert "runs" in parameters_of(notebook)
+    assert notebook.cells[0].source.startswith("# ")
+
+
+def test_a_long_definition_is_found() -> None:
+    body = "\n".join("    x = 1" for _ in range(MOST_LINES))
+    cells = [f"def plot():\n{body}", "class Helper:\n    pass", "def short():\n    return 1"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    assert long_definitions(notebook) == ["plot", "Helper"]
+
+
+def strip(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / ".ci" / "strip_notebooks.py"), *options, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_outputs_are_stripped() -> None:
+    done = strip(FOLDER, "--check")
+    assert done.returncode == 0, done.stdout
+    assert len(NOTEBOOKS) == len(CI_SIZE)
+
+
+def test_an_output_is_found_and_stripped(tmp_path: Path) -> None:
+    text = (FOLDER / "03_integer_graph.ipynb").read_text()
+    notebook = json.loads(text)
+    cell = next(c for c in notebook["cells"] if c["cell_type"] == "code")
+    cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["x"]}]
+    cell["execution_count"] = 3
+    notebook["metadata"]["language_info"]["version"] = "3.11.7"
+    (tmp_path / "a.ipynb").write_text(json.dumps(notebook))
+    assert strip(tmp_path, "--check").returncode == 1
+    assert strip(tmp_path).returncode == 0
+    assert (tmp_path / "a.ipynb").read_text() == text
