@@ -50,6 +50,8 @@ def divisor_folding(rng: np.random.Generator, graph: Graph) -> dict[str, Folding
     folding = {}
     infos = graph.infer()
     for name, legal in legal_foldings(graph).items():
+        if name == graph.input.name:  # the port carries what fits
+            continue
         simds = list(legal.simd.values)
         source = graph[graph[name].sources[0]]
         if isinstance(graph[name], MatVec) and isinstance(source, Window):

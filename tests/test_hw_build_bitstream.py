@@ -277,7 +277,8 @@ def test_the_wrapper_has_the_accelerators_ports(
 ) -> None:
     rtl, _ = accelerator
     header = (rtl / "accelerator.sv").read_text().partition(") (")[2].partition(");")[0]
-    declared = tuple(line.strip().removesuffix(",") for line in header.strip().splitlines())
+    lines = [line.strip() for line in header.strip().splitlines()]
+    declared = tuple(line.removesuffix(",") for line in lines if not line.startswith("/"))
     assert port_declarations(64) == declared
     (tmp_path / f"{WRAPPER}.v").write_text(wrapper(64))
     lint(["-f", "files.f", "--top-module", WRAPPER, str(tmp_path / f"{WRAPPER}.v")], rtl)
