@@ -129,6 +129,18 @@ def test_a_checkpoint_that_is_not_this_networks_is_refused(tmp_path: Path) -> No
         loop.train(network, samples, config_of().training, tmp_path)
 
 
+def test_a_checkpoint_of_another_config_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    config = config_of(epochs=1)
+    network = build_network(config.network, (8, 8, 1), 10)
+    samples = loop.train_samples(load_dataset("digits"), network)
+    loop.train(network, samples, config.training, tmp_path)
+    before = (tmp_path / loop.CHECKPOINT).read_bytes()
+    other = config_of(epochs=1, seed=2)
+    with pytest.raises(UserError, match=r"(?s)another config.*training\.seed.*found: +1.*: +2"):
+        loop.train(network, samples, other.training, tmp_path)
+    assert (tmp_path / loop.CHECKPOINT).read_bytes() == before
+
+
 def with_validation(epochs: int, **training: int) -> Config:
     table = tomllib.loads(toml_of(epochs))
     table["data"]["validation_samples"] = 200

@@ -81,10 +81,10 @@ def test_glorot_scaled_rates() -> None:
 @pytest.mark.parametrize(
     "training",
     [
-        {"optimiser": "sgd", "learning_rate": 0.3},
-        {"optimiser": "shift_adamax"},
+        pytest.param({"optimiser": "sgd", "learning_rate": 0.3}, marks=pytest.mark.nightly),
+        pytest.param({"optimiser": "shift_adamax"}, marks=pytest.mark.nightly),
         {"optimiser": "shift_adamax", "glorot_scaled_rates": True, "learning_rate": 0.003},
-        {"schedule": "exponential"},
+        pytest.param({"schedule": "exponential"}, marks=pytest.mark.nightly),
     ],
 )
 def test_it_learns(tmp_path: Path, training: dict[str, Any]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,10 +15,12 @@ import pytest
 from rich.console import Console
 
 from deploy.errors import UserError
+from deploy.run_directory import RunDirectory
 from training import sweep, sweep_point, train
 from training.sweep_config import Point, load_sweep
 from training.sweep_progress import sweep_progress
 
+ROOT = Path(__file__).parents[1]
 CONFIG = """
 [data]
 name = "digits"
@@ -137,6 +141,25 @@ def test_a_point_that_is_killed_is_tried_again(tmp_path: Path, retries: int) -> 
     else:
         assert why.startswith("signal 9: ")
         assert not (Path(job.run) / train.STAGE).exists()
+
+
+@pytest.mark.nightly
+def test_an_interrupt_ends_all_points(tmp_path: Path) -> None:
+    text = 'seeds = [1, 2, 3]\n[overrides]\n"training.epochs" = [100000]'
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "training.sweep", str(write_sweep(tmp_path, text))]
+    process = subprocess.Popen([*command, "--out", str(out), "--workers", "1"], cwd=ROOT)
+    metrics = out / "small_s1" / f".{train.STAGE}.partial" / "metrics.jsonl"
+    while not metrics.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    with RunDirectory(out / "small_s1").lock():  # Nobody writes it any more.
+        n_epochs = metrics.read_text().count("\n")
+        time.sleep(0.5)
+        assert metrics.read_text().count("\n") == n_epochs
+    assert not (out / "small_s2" / sweep_point.LOG).exists()
 
 
 @pytest.mark.nightly

@@ -150,10 +150,11 @@ def train(
         The state of the network after the best epoch; None without validation samples.
 
     Raises:
-        UserError: the loss is no longer a number, or the checkpoint is not of this network.
+        UserError: the loss is no longer a number, or the checkpoint is not of this network and
+            this config.
     """
     optimiser = optimiser_of(network, config)
-    history = _resume(folder, network, optimiser)
+    history = _resume(folder, network, optimiser, config)
     n_done = len(history.metrics)
     with epochs_progress(n_done, config.epochs) as report:
         while not history.is_over(config):
@@ -179,7 +180,7 @@ def train(
             line["learning_rate"] = rate
             line["seconds"] = round(time.monotonic() - started, 3)
             history.add(line, network)
-            _save(folder, network, optimiser, history)
+            _save(folder, network, optimiser, history, config)
             report(epoch + 1, text)
     return history.best
 
@@ -236,7 +237,11 @@ def classes(network: nn.Module, samples: Samples) -> Tensor:
 
 
 def _save(
-    folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, history: _History
+    folder: Path,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    history: _History,
+    config: TrainingConfig,
 ) -> None:
     """Replaces the checkpoint, then the metrics, each at once; the checkpoint holds both."""
     state = {
@@ -244,6 +249,7 @@ def _save(
         "optimiser": optimiser.state_dict(),
         "metrics": history.metrics,
         "best": history.best,
+        "config": config.model_dump(mode="json"),
     }
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -252,7 +258,9 @@ def _save(
     write_atomically(folder / METRICS, lines)
 
 
-def _resume(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> _History:
+def _resume(
+    folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, config: TrainingConfig
+) -> _History:
     """Loads the checkpoint, if there is one, without executing code from it."""
     path = folder / CHECKPOINT
     if not path.exists():
@@ -260,6 +268,7 @@ def _resume(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer) 
     try:
         device = next(network.parameters()).device
         state = torch.load(path, weights_only=True, map_location=device)
+        _refuse_other_config(state["config"], config, path)
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         return _History(state["metrics"], state["best"])
@@ -270,3 +279,16 @@ def _resume(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer) 
             found=str(error).splitlines()[0],
             fix="delete the file to train from the start",
         ) from error
+
+
+def _refuse_other_config(found: dict[str, Any], config: TrainingConfig, path: Path) -> None:
+    expected = config.model_dump(mode="json")
+    for key in expected:
+        if found.get(key) != expected[key]:
+            raise UserError(
+                "the checkpoint is of another config",
+                where=f"{path}: training.{key}",
+                found=str(found.get(key)),
+                expected=str(expected[key]),
+                fix="train with that config, or into another run directory",
+            )

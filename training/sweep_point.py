@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ CONFIG = "config.json"
 LOG = "train.log"
 _USERS_MISTAKE = 2  # its exit code: trying again would end in the same
 _running: set[subprocess.Popen[bytes]] = set()
+_stopping = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,14 @@ def train_point(job: Job) -> str:
                 code = process.wait()
             finally:
                 _running.discard(process)
-        if code in (0, _USERS_MISTAKE):
+        if code in (0, _USERS_MISTAKE) or _stopping.is_set():
             break
     return _reason(run / LOG, code) if code else ""
 
 
 def stop_all() -> None:
-    """Ends the processes that this one has started; their checkpoints stay."""
+    """Ends the processes that this one has started, for good; their checkpoints stay."""
+    _stopping.set()
     for process in list(_running):
         process.terminate()
 
