@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import onnx
+import pyslang
 import pytest
 from qonnx_zoo import ZOO
 
@@ -281,6 +282,14 @@ def test_the_wrapper_has_the_accelerators_ports(
     assert port_declarations(64) == declared
     (tmp_path / f"{WRAPPER}.v").write_text(wrapper(64))
     lint(["-f", "files.f", "--top-module", WRAPPER, str(tmp_path / f"{WRAPPER}.v")], rtl)
+    options = pyslang.ast.CompilationOptions()
+    options.topModules = {WRAPPER}
+    compilation = pyslang.ast.Compilation(pyslang.Bag([options]))
+    names = (rtl / "files.f").read_text().split()
+    for path in (*(rtl / name for name in names), tmp_path / f"{WRAPPER}.v"):
+        compilation.addSyntaxTree(pyslang.syntax.SyntaxTree.fromFile(str(path)))
+    errors = [d for d in compilation.getAllDiagnostics() if d.isError()]
+    assert not errors, pyslang.DiagnosticEngine.reportAll(compilation.sourceManager, errors)
     assert instantiation(64).count("\n    .") == len(declared)
 
 
