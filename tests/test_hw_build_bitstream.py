@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import onnx
+import pyslang
 import pytest
 from qonnx_zoo import ZOO
 
@@ -33,6 +34,7 @@ from hw_build.folding import Folding
 from hw_build.importer import import_qonnx
 from hw_build.lowering import lower
 from hw_build.verilator import find_verilator
+from hw_build.yosys import run_yosys
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE / "golden_tcl"
@@ -282,7 +284,28 @@ def test_the_wrapper_has_the_accelerators_ports(
     assert port_declarations(64) == declared
     (tmp_path / f"{WRAPPER}.v").write_text(wrapper(64))
     lint(["-f", "files.f", "--top-module", WRAPPER, str(tmp_path / f"{WRAPPER}.v")], rtl)
+    options = pyslang.ast.CompilationOptions()
+    options.topModules = {WRAPPER}
+    compilation = pyslang.ast.Compilation(pyslang.Bag([options]))
+    names = (rtl / "files.f").read_text().split()
+    for path in (*(rtl / name for name in names), tmp_path / f"{WRAPPER}.v"):
+        compilation.addSyntaxTree(pyslang.syntax.SyntaxTree.fromFile(str(path)))
+    errors = [d for d in compilation.getAllDiagnostics() if d.isError()]
+    assert not errors, pyslang.DiagnosticEngine.reportAll(compilation.sourceManager, errors)
     assert instantiation(64).count("\n    .") == len(declared)
+
+
+@pytest.mark.nightly
+def test_the_plans_own_top_synthesises_with_its_memories(plan: Plan, tmp_path: Path) -> None:
+    names = [path.removeprefix("rtl/") for path in plan.files if path.startswith("rtl/")]
+    for name in names:
+        (tmp_path / name).write_bytes(plan.files[f"rtl/{name}"])
+    modules = " ".join(name for name in names if not name.endswith(".mem"))
+    script = f"read_verilog -sv -defer {modules}\nsynth -flatten -top {WRAPPER}\n"
+    run_yosys(script + "check -assert\nselect -assert-min 100 t:$_*\n", tmp_path)
+    (tmp_path / next(name for name in names if name.endswith("_weight.mem"))).unlink()
+    with pytest.raises(MachineError, match="_weight"):
+        run_yosys(script, tmp_path)
 
 
 def test_every_interface_of_the_wrapper_is_named() -> None:
