@@ -15,6 +15,7 @@ from test_hw_build_faults_images import FOLDING, network
 from benchmarks.fault_injection import sized
 from hw_build.blocks import Block
 from hw_build.emit import TOP, emit
+from hw_build.lone_block import READ
 from hw_build.verilator import find_verilator
 from hw_build.yosys import run_yosys
 
@@ -80,9 +81,9 @@ SYNTHESES = {
 @pytest.mark.parametrize("family", SYNTHESES)
 def test_yosys_maps_it(family: str, sources: list[Path]) -> None:
     """The whole accelerator, to the family's cells alone."""
+    names = " ".join(path.name for path in sources)
     run_yosys(
-        f"read_verilog -sv {' '.join(path.name for path in sources)}\n"
-        f"{SYNTHESES[family]} -top {TOP}\n"
+        READ.format(sources=names, parameters="", top=TOP) + f"{SYNTHESES[family]} -top {TOP}\n"
         "check -assert\nselect -assert-none t:$* t:$scopeinfo %d\n",
         sources[0].parent,
     )
