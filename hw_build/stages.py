@@ -26,14 +26,13 @@ from .bundle import write_bundle
 from .emit import emit
 from .estimate import block_resources
 from .executors import check_software, classes_of, outputs_of, scores_layer
-from .fifo_sizing import full_interval, size_fifos
+from .fifo_sizing import size_fifos
 from .fifos import load_fifos, save_fifos, with_fifos
 from .finn.flow import run_finn
 from .folded import FIFO_FILE, FOLDING_FILE, load_blocks
-from .folding import Folding, load_folding, save_folding
-from .folding_search import choose_folding
+from .folding import load_folding, save_folding
+from .folding_target import excesses, folding_for_rate, folding_for_share
 from .golden import execute
-from .graph import Graph
 from .graph_file import Imported
 from .importer import import_qonnx
 from .lowering import lower
@@ -191,6 +190,8 @@ def choose(flow: Flow) -> None:
         config["fifo"] = options.fifo
     if options.folding is not None:
         inputs["folding"] = options.folding
+    elif options.fit is not None:
+        config["fit"] = options.fit
     else:
         config["target_fps"] = options.target_fps
 
@@ -198,9 +199,12 @@ def choose(flow: Flow) -> None:
         graph = flow.imported.graph
         if options.folding is not None:
             folding = load_folding(options.folding, graph)
+        elif options.fit is not None:
+            size = partial(size_fifos, minimal=options.fifo == "minimal")
+            folding = folding_for_share(graph, options.board, options.fit, size)
         else:
             interval = int(options.clock_mhz * 1e6 / options.target_fps)
-            folding = _folding_for(graph, interval, options.board.dma_bits)
+            folding = folding_for_rate(graph, interval, options.board.dma_bits)
         (folder / FOLDING_FILE).write_text(save_folding(folding))
         blocks = lower(graph, folding, options.board.dma_bits)
         if options.fifo_file is not None:
@@ -220,28 +224,10 @@ def choose(flow: Flow) -> None:
             },
         )
 
-    flow.stage(FOLDING, body, config=config, inputs=inputs)
-
-
-MOST_TRIES = 10
-
-
-def _folding_for(graph: Graph, interval: int, port_bits: int) -> dict[str, Folding]:
-    """The cheapest folding found whose interval meets `interval`, or comes nearest.
-
-    `choose_folding` counts the beats of every block; one that has to wait for its own first ones
-    can need a little more, and is then folded for a little less. FIFOs see to the rest.
-    """
-    wanted, best, fewest = interval, {}, float("inf")
-    for _ in range(MOST_TRIES):
-        folding = choose_folding(graph, wanted, port_bits)
-        cycles = full_interval(lower(graph, folding, port_bits))
-        if cycles < fewest:
-            best, fewest = folding, cycles
-        if cycles <= interval or wanted == 1:
-            break
-        wanted = max(1, min(wanted - 1, int(wanted * interval / cycles)))
-    return best
+    folder = flow.stage(FOLDING, body, config=config, inputs=inputs)
+    used = Resources(**_read_json(folder / "prediction.json")["total"])
+    for excess in excesses(used, options.board):
+        flow.say(f"  warning: too large for {options.board.name}: {excess}")
 
 
 def write_rtl(flow: Flow) -> None:
