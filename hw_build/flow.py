@@ -52,9 +52,11 @@ def run(arguments: argparse.Namespace) -> None:
     source: Path = arguments.source
     board = board_named(arguments.board)
     clock_mhz = board.clock_mhz if arguments.clock_mhz is None else arguments.clock_mhz
-    for option, value in (("--clock-mhz", clock_mhz), ("--target-fps", arguments.target_fps)):
+    target_fps = DEFAULT_TARGET_FPS if arguments.target_fps is None else arguments.target_fps
+    for option, value in (("--clock-mhz", clock_mhz), ("--target-fps", target_fps)):
         if not 0 < value < float("inf"):
             raise UserError("not a positive number", where=option, found=str(value))
+    _check_fit(arguments)
     if arguments.seed < 0:
         raise UserError("a seed is 0 or more", where="--seed", found=str(arguments.seed))
     fifo_file = None if arguments.fifo in FIFO_CHOICES else Path(arguments.fifo)
@@ -69,7 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
         vectors=vectors,
         board=board,
         clock_mhz=clock_mhz,
-        target_fps=arguments.target_fps,
+        target_fps=target_fps,
+        fit=arguments.fit,
         inputs=arguments.inputs,
         folding=arguments.folding,
         fifo=arguments.fifo,
@@ -101,6 +104,24 @@ def run(arguments: argparse.Namespace) -> None:
             _remove_if_empty(out)
     if arguments.until == "report":
         _print_summary(out, time.monotonic() - started)
+
+
+def _check_fit(arguments: argparse.Namespace) -> None:
+    """UserError unless --fit is a share, and the only option that decides on the folding."""
+    if arguments.fit is None:
+        return
+    if not 0 < arguments.fit <= 1:
+        raise UserError(
+            "not a share of the board", where="--fit", found=str(arguments.fit), expected="0 to 1"
+        )
+    others = {"--target-fps": arguments.target_fps, "--folding": arguments.folding}
+    given = [option for option, value in others.items() if value is not None]
+    if given:
+        raise UserError(
+            "--fit chooses the folding by itself",
+            found=f"{' and '.join(given)} beside it",
+            fix="give one of them",
+        )
 
 
 def status(arguments: argparse.Namespace) -> None:
@@ -240,9 +261,14 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--target-fps",
         type=float,
-        default=DEFAULT_TARGET_FPS,
         metavar="N",
         help=f"frames a second that the folding must reach ({DEFAULT_TARGET_FPS:,.0f})",
+    )
+    add(
+        "--fit",
+        type=float,
+        metavar="SHARE",
+        help="instead of --target-fps: as fast as fits this share of the board (0.7)",
     )
     add(
         "--fifo",

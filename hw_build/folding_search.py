@@ -22,9 +22,11 @@ from .folding import (
     fused_thresholds,
     legal_foldings,
     port_choices,
+    port_lanes,
 )
 from .graph import (
     Add,
+    ArgMax,
     Concat,
     Depthwise,
     Flatten,
@@ -42,6 +44,7 @@ from .graph import (
 )
 from .lower_images import concat_block, max_pool_block, pad_block, upsample_block, window_block
 from .lower_streams import add_block, convert
+from .lower_units import arg_max_block
 from .resources import PRICES, Prices, Resources, rom_in_block_memory
 
 MOST_SIMD = 128
@@ -103,6 +106,8 @@ class _Search:
         self.fused = fused_thresholds(graph)
         self.legal = legal_foldings(graph, port_bits)
         self.n_readers = graph.n_readers
+        out = self.infos[graph.output.name]
+        self.out_lanes = port_lanes(out.shape, out.type.bits, port_bits)
         shape, bits = graph.input.shape, graph.input.type.bits
         self.port_choices = port_choices(shape, bits, port_bits)
         self.n_inputs = self.infos[graph.input.name].n_integers
@@ -116,7 +121,7 @@ class _Search:
             self.chains[layer.name] = self._chains_of(layer)
             if self.n_readers[layer.name] > 1:
                 self._settle(layer.name)
-        self._settle(self.graph.output.name)
+        self._end(self.graph.output)
         return {name: self.settled[name] for name in self.legal if name in self.settled}
 
     def _chains_of(self, layer: Layer) -> dict[int, _Chain]:
@@ -166,6 +171,26 @@ class _Search:
         self.settled.update(best.foldings)
         self.chains[name] = {lanes: _Chain(0.0, best.excess)}
 
+    def _end(self, layer: Layer) -> None:
+        """Settles the last chain, with the arg max or the converter to the output port."""
+        ended: dict[int, _Chain] = {}
+        for lanes, chain in self.chains[layer.name].items():
+            info = self.infos[layer.sources[0] if isinstance(layer, ArgMax) else layer.name]
+            if isinstance(layer, ArgMax):
+                scores = Stream("x", info.n_channels, info.type, lanes, "")
+                cost = self.prices.cost(
+                    block_resources(arg_max_block(layer, self.infos[layer.name], scores))
+                )
+                cycles = scores.beats
+            else:
+                n, bits = info.n_integers, info.type.bits
+                cost = self.prices.cost(_converter_resources(n, lanes, self.out_lanes, bits))
+                cycles = converter_cycles(n, lanes, self.out_lanes)
+            excess = max(chain.excess, cycles - self.interval, 0)
+            ended[lanes] = _Chain(chain.cost + cost, excess, chain.foldings)
+        self.chains[layer.name] = ended
+        self._settle(layer.name)
+
     def _origin(self, name: str) -> str:
         """The tensor whose stream is converted for a reader of `name`."""
         while isinstance(layer := self.graph[name], Pad | Window | Flatten):
@@ -185,7 +210,7 @@ class _Search:
         return good or [choice for choice in found if choice.cycles == fewest]
 
     def _vector_foldings(self, layer: MatVec) -> list[Folding]:
-        """For each SIMD the least PE, folds without padding, and all rows at once."""
+        """For each SIMD the least PE, folds without padding, all rows, a beat of the port."""
         rows, columns = layer.weights.shape
         found = []
         for fold_in in range(1, min(columns, self.interval) + 1):
@@ -194,10 +219,17 @@ class _Search:
                 continue  # the same SIMD at a shorter fold was offered before
             most = max(1, self.interval // fold_in)
             # one group is offered as well: it needs no replay of the vector
-            for fold_out in {most, *_divisors_up_to(rows, most), 1}:
-                pe = -(-rows // fold_out)
+            rows_at_once = {-(-rows // n) for n in (most, *_divisors_up_to(rows, most), 1)}
+            if self._puts_out(layer) and -(-rows // self.out_lanes) <= most:
+                rows_at_once.add(self.out_lanes)
+            for pe in rows_at_once:
                 found += [Folding(pe, simd) for simd in {least, _roundest(columns, fold_in)}]
         return [fold for fold in found if fold.simd <= MOST_SIMD] or found
+
+    def _puts_out(self, layer: MatVec) -> bool:
+        """Whether the layer's unit feeds the output port."""
+        threshold = self.fused.get(layer.name)
+        return self.graph.output in (layer, threshold)
 
     def _image_choices(self, layer: MatVec) -> list[_Choice]:
         """For each SIMD the least PE; whole windows only if no share of a pixel is fast enough."""

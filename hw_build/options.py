@@ -25,6 +25,7 @@ class Options:
     """What a user asked for; see `python -m hw_build.flow run --help`.
 
     `model` is a QONNX file; `vectors` the exported test vectors beside it, if it is a run's.
+    `fit` is a share of the board's resources, 0 to 1, to be filled instead of meeting `target_fps`.
     `fifo` is one of FIFO_CHOICES or the path of a file of depths, `vivado` where Vivado runs.
     """
 
@@ -33,6 +34,7 @@ class Options:
     board: Board
     clock_mhz: float
     target_fps: float = DEFAULT_TARGET_FPS
+    fit: float | None = None
     inputs: Path | None = None
     folding: Path | None = None
     fifo: str = "auto"

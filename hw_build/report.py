@@ -110,7 +110,8 @@ def build_record(
         "argmax_ties": golden["argmax_ties"],
         "float32_differs": golden["float32_differs"],
         "clock_mhz": config["clock_mhz"],
-        "target_fps": None if config["folding"] else config["target_fps"],
+        "target_fps": None if config["folding"] or config.get("fit") else config["target_fps"],
+        "fit": config.get("fit"),
         "cycles_per_frame": {
             "predicted": predicted["interval"],
             "simulated": simulation["interval"],

@@ -28,7 +28,6 @@ from .bitstream.plan import RESULTS, make_plan
 from .bitstream.vivado import find_vivado
 from .board_gate import check_board, pynq_version
 from .bundle import write_bundle
-from .design import folding_for
 from .emit import emit
 from .estimate import block_resources
 from .executors import check_software, classes_of, outputs_of, scores_layer
@@ -37,6 +36,7 @@ from .fifos import load_fifos, save_fifos, with_fifos
 from .finn.flow import run_finn
 from .folded import FIFO_FILE, FOLDING_FILE, load_blocks
 from .folding import load_folding, save_folding
+from .folding_target import excesses, folding_for_rate, folding_for_share
 from .golden import execute
 from .graph_file import Imported
 from .importer import import_qonnx
@@ -198,6 +198,8 @@ def choose(flow: Flow) -> None:
         config["fifo"] = options.fifo
     if options.folding is not None:
         inputs["folding"] = options.folding
+    elif options.fit is not None:
+        config["fit"] = options.fit
     else:
         config["target_fps"] = options.target_fps
 
@@ -205,9 +207,12 @@ def choose(flow: Flow) -> None:
         graph = flow.imported.graph
         if options.folding is not None:
             folding = load_folding(options.folding, graph)
+        elif options.fit is not None:
+            size = partial(size_fifos, minimal=options.fifo == "minimal")
+            folding = folding_for_share(graph, options.board, options.fit, size)
         else:
-            clock, bits = options.clock_mhz, options.board.dma_bits
-            folding = folding_for(graph, options.target_fps, clock, bits)
+            interval = int(options.clock_mhz * 1e6 / options.target_fps)
+            folding = folding_for_rate(graph, interval, options.board.dma_bits)
         (folder / FOLDING_FILE).write_text(save_folding(folding))
         blocks = lower(graph, folding, options.board.dma_bits)
         if options.fifo_file is not None:
@@ -227,7 +232,10 @@ def choose(flow: Flow) -> None:
             },
         )
 
-    flow.stage(FOLDING, body, config=config, inputs=inputs)
+    folder = flow.stage(FOLDING, body, config=config, inputs=inputs)
+    used = Resources(**_read_json(folder / "prediction.json")["total"])
+    for excess in excesses(used, options.board):
+        flow.say(f"  warning: too large for {options.board.name}: {excess}")
 
 
 def write_rtl(flow: Flow) -> None:
