@@ -72,8 +72,10 @@ def test_an_example_that_is_wrong_fails(old: str, new: str, complaint: str, tmp_
 
 def commands_of(text: str) -> tuple[set[str], set[str]]:
     """Targets of make, and modules run by `python -m`, that a page names in code."""
-    code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`|^    .+$", text, re.MULTILINE | re.DOTALL))
-    targets = re.findall(r"\bmake ([a-z][a-z-]*)", code)
+    code = "\n".join(
+        re.findall(r"```.*?```|`[^`\n]+`|^    [^\n]+$", text, re.MULTILINE | re.DOTALL)
+    )
+    targets = re.findall(r"(?:^ *|`)make ([a-z][a-z-]*)", code, re.MULTILINE)
     return set(targets), set(re.findall(r"python -m ([\w.]+)", code))
 
 
