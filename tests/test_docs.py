@@ -55,19 +55,12 @@ def test_worked_examples(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "complaint"),
-    [
-        ("round().clamp(-3.0, 3.0)", "round().clamp(-3.0, 2.0)", "AssertionError"),
-        ('METHODS["septenary"]', 'METHODS["octonary"]', "septenary"),
-    ],
-)
-def test_an_example_that_is_wrong_fails(old: str, new: str, complaint: str, tmp_path: Path) -> None:
+def test_an_example_that_is_wrong_fails(tmp_path: Path) -> None:
     text = (DOCS / "adding" / "a_quantiser.md").read_text()
-    assert text.count(old) == 1
-    done = run_page(text.replace(old, new), tmp_path)
+    assert text.count("clamp(-3.0, 3.0)") == 1
+    done = run_page(text.replace("clamp(-3.0, 3.0)", "clamp(-3.0, 2.0)"), tmp_path)
     assert done.returncode != 0
-    assert complaint in done.stderr
+    assert "AssertionError" in done.stderr
 
 
 def commands_of(text: str) -> tuple[set[str], set[str]]:
