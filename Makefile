@@ -17,7 +17,7 @@ VIVADO := $(if $(XILINX_VIVADO),--volume $(XILINX_VIVADO):$(XILINX_VIVADO):ro --
 VIVADO += $(if $(LICENCE),--env XILINXD_LICENSE_FILE --env LM_LICENSE_FILE --network host)
 VIVADO += $(if $(wildcard $(LICENCE)),--volume $(LICENCE):$(LICENCE):ro)
 
-.PHONY: help setup demo test test-all lint format lock clean docker-image docker-build
+.PHONY: help setup demo notebooks strip docs test test-all lint format lock clean docker-image docker-build
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1 #/p' $(MAKEFILE_LIST) | awk -F ' # *' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -32,6 +32,20 @@ demo: $(SET_UP)  ## train a binarised network, and see its RTL classify the test
 	$(RUN) training.train training/configs/digits_w1a1.toml --out runs/demo
 	$(RUN) training.export runs/demo
 	$(RUN) hw_build.flow run runs/demo --board $(BOARD) --target-fps 1000000 --output class
+
+notebooks: .venv/.notebooks  ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+strip:  ## take outputs out of the notebooks, which are kept without
+	python3 .ci/strip_notebooks.py notebooks
+
+docs: .venv/.docs  ## build the documentation as a site in site/
+	$(RUN) mkdocs build --strict
+
+# What only JupyterLab or the documentation needs is installed when it is first asked for.
+.venv/.%: requirements-%.lock $(SET_UP)
+	$(RUN) pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r $<
+	@touch $@
 
 test: $(SET_UP)  ## the tests
 	$(RUN) pytest -q -n 2 --dist loadscope -m "not nightly"
@@ -59,11 +73,13 @@ format: $(SET_UP)  ## put every file in the house's form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock:  ## resolve requirements.in into requirements.lock (needs uv on the PATH)
-	uv pip compile requirements.in --output-file requirements.lock --generate-hashes \
-	    --no-emit-package torch --python-version 3.11 --python-platform linux \
-	    --custom-compile-command "make lock"
+lock:  ## resolve requirements*.in into requirements*.lock (needs uv on the PATH)
+	for part in "" -notebooks -docs; do \
+	    uv pip compile requirements$$part.in --output-file requirements$$part.lock \
+	        --generate-hashes --no-emit-package torch --python-version 3.11 \
+	        --python-platform linux --custom-compile-command "make lock" || exit; \
+	done
 
 clean:  ## remove what was installed and cached here; runs/ stays
-	rm -rf .venv .venv-* .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-* site .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

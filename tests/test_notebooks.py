@@ -111,10 +111,16 @@ def test_notebooks_run_as_they_are(name: str, tmp_path: Path, monkeypatch) -> No
     execute(name, tmp_path, {}, monkeypatch)
 
 
+class Broken:
+    """A parameter that can't be evaluated."""
+
+    def __repr__(self) -> str:
+        return "1 / 0"
+
+
 def test_a_cell_that_fails_is_a_failure(tmp_path: Path, monkeypatch) -> None:
-    changes = {**SMALL, "config": "no_such_config"}
-    with pytest.raises(CellExecutionError, match="the config can't be read"):
-        execute("03_integer_graph", tmp_path, changes, monkeypatch)
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        execute("03_integer_graph", tmp_path, {"epochs": Broken()}, monkeypatch)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
