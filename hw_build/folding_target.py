@@ -127,6 +127,9 @@ class _ForShare:
         best: tuple[Fraction, float, dict[str, Folding]] | None = None
         misses: list[list[Excess]] = []
         for prices in ALTERNATIVES:
+            # other prices matter only if they make something faster fit
+            if best is not None and not self._fits(self._candidate(int(best[0]) - 1 or 1, prices)):
+                continue
             for candidate in self._fastest_first(prices):
                 interval = full_interval(candidate.blocks)
                 if best is not None and interval > best[0]:
