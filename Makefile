@@ -40,7 +40,7 @@ strip:  ## take outputs out of the notebooks, which are kept without
 	python3 .ci/strip_notebooks.py notebooks
 
 docs: .venv/.docs  ## build the documentation as a site in site/
-	$(RUN) mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict  # no notice of another project
 
 # What only JupyterLab or the documentation needs is installed when it is first asked for.
 .venv/.%: requirements-%.lock $(SET_UP)
