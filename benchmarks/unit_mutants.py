@@ -199,7 +199,7 @@ UNIT_MUTANTS: tuple[Mutant, ...] = (
     Mutant(STUCK, "arg max never waits", "arg_max", "~(last & valid & ~m_axis_tready)", "1'b1"),
     Mutant(RESET, "score counter", "arg_max", "beat <= '0;", "beat <= 1;"),
     # arithmetic
-    Mutant(SUM, "start value left out", "mvu", ".b(addend)", ".b('0)"),
+    Mutant(SUM, "start value left out", "mvu", "more = addend;", "more = '0;"),
     Mutant(SUM, "one too many", "dot_product", "total = '0;", "total = 1;", times=2),
     Mutant(
         SUM,
