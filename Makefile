@@ -29,7 +29,7 @@ $(SET_UP): requirements.lock requirements.in pyproject.toml setup.sh
 	@touch $@
 
 demo: $(SET_UP)  ## train a binarised network, and see its RTL classify the test set bit for bit
-	$(RUN) training.train training/configs/digits_w1a1.toml --out runs/demo
+	$(RUN) training.train training/configs/digits_w1a1.toml --out runs/demo --overwrite
 	$(RUN) training.export runs/demo
 	$(RUN) hw_build.flow run runs/demo --board $(BOARD) --target-fps 1000000 --output class
 

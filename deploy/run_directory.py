@@ -30,7 +30,7 @@ from deploy.durable import (
 )
 from deploy.errors import UserError
 from deploy.sealed import SCHEMA, find_damage, partial_of, read_manifest, recover, seal
-from deploy.stage_changes import describe_changes
+from deploy.stage_changes import describe_changes, first_change
 
 __all__ = ["RunDirectory", "StageStatus", "sha256_of", "write_atomically"]
 
@@ -93,6 +93,7 @@ class RunDirectory:
         body: Callable[[Path], None],
         seed: int | None = None,
         resumable: bool = False,
+        overwrite: bool = True,
         say: Callable[[str], None] = print,
     ) -> Path:
         """Make the stage, unless it lies there whole and made from exactly these things.
@@ -106,13 +107,15 @@ class RunDirectory:
             seed: of the stage's random numbers, if it draws any.
             resumable: after a kill or a failure, keep what `body` has written, and give it to the
                 next `body` that runs with the same key. `body` then tells itself what is whole.
+            overwrite: whether to replace what was made, wholly or in part, from other things.
             say: takes one line on why the stage runs, or that it is skipped.
 
         Returns:
             The stage's folder.
 
         Raises:
-            UserError: an input is missing, or another process writes this run.
+            UserError: an input is missing, another process writes this run, or something would
+                be replaced that may not be.
             MachineError: full disk, no permission.
         """
         if not _STAGE_NAME.fullmatch(name):
@@ -130,6 +133,8 @@ class RunDirectory:
         with self.lock(), machine_errors(self.path):
             self._remove_leftovers()
             recover(final)
+            if not overwrite:
+                self.refuse_other(name, record)
             why = self._why_run(final, record)
             if why:
                 resumes = resumable and self._is_left_from(final, record["key"])
@@ -151,7 +156,7 @@ class RunDirectory:
         folder = partial_of(final)
         if not resumes:
             self._remove_partial(final)
-            write_atomically(_key_file_of(final), record["key"])
+            write_atomically(_begun_file_of(final), canonical_json(record))
             folder.mkdir()
         start = time.perf_counter()
         try:
@@ -162,7 +167,7 @@ class RunDirectory:
                 record["command"] = list(sys.argv)
                 record["commit"] = project_commit()
                 seal(final, record)
-            _key_file_of(final).unlink()
+            _begun_file_of(final).unlink()
         finally:
             if not resumable:
                 self._remove_partial(final)
@@ -174,12 +179,34 @@ class RunDirectory:
 
     def _is_left_from(self, final: Path, key: str) -> bool:
         """Whether the partial folder was begun with this key."""
-        key_file = _key_file_of(final)
-        return partial_of(final).exists() and key_file.is_file() and key_file.read_text() == key
+        begun = _read_begun(final)
+        return begun is not None and begun["key"] == key
+
+    def refuse_other(self, name: str, record: Mapping[str, Any]) -> None:
+        """Refuse to go on where a stage, or a part of it, was made from other things.
+
+        Args:
+            name: the stage's name.
+            record: of `config`, `inputs`, `tools` and `seed` those that are to be the same.
+
+        Raises:
+            UserError: the first thing that differs, by its key.
+        """
+        final = self.path / name
+        for before in (read_manifest(final), _read_begun(final)):
+            change = first_change(before, record) if before else None
+            if change:
+                raise UserError(
+                    f"stage {name} of this run was made from something else",
+                    where=f"{self.path}: {change.key}",
+                    found=change.before,
+                    expected=change.now,
+                    fix="give another run directory, or replace what is there by --overwrite",
+                )
 
     def _remove_partial(self, final: Path) -> None:
         shutil.rmtree(partial_of(final), ignore_errors=True)
-        _key_file_of(final).unlink(missing_ok=True)
+        _begun_file_of(final).unlink(missing_ok=True)
 
     def _describe_input(self, stage: str, key: str, path: Path) -> dict[str, str]:
         if not path.exists():
@@ -296,9 +323,20 @@ def _key_of(record: Mapping[str, Any]) -> str:
     )
 
 
-def _key_file_of(final: Path) -> Path:
-    """Beside the partial folder: the key that it was begun with."""
-    return final.with_name(f".{final.name}.key")
+def _begun_file_of(final: Path) -> Path:
+    """Beside the partial folder: the record that it was begun with."""
+    return final.with_name(f".{final.name}.begun")
+
+
+def _read_begun(final: Path) -> dict[str, Any] | None:
+    """The record of a partial folder that holds something; None where there is none."""
+    folder = partial_of(final)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return None
+    try:
+        return json.loads(_begun_file_of(final).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _size_of(folder: Path) -> int:

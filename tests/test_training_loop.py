@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from deploy.errors import UserError
+from deploy.run_directory import RunDirectory
 from training import loop, train
 from training.config import Config, DataConfig, parse_config
 from training.datasets import load_dataset
@@ -68,6 +70,7 @@ def test_it_learns(tmp_path: Path, loss: str) -> None:
     assert [line["epoch"] for line in lines] == list(range(1, 31))
     assert lines[-1]["train_loss"] < 0.7 * lines[0]["train_loss"]
     assert lines[-1]["learning_rate"] < 0.01 * lines[0]["learning_rate"]
+    assert (stage / train.LAST).read_bytes() == (stage / train.WEIGHTS).read_bytes()
     summary = json.loads((stage / train.SUMMARY).read_text())
     assert summary["test_accuracy"] > 0.8
     assert summary["n_test_samples"] == 596
@@ -114,11 +117,23 @@ def test_weights_stay_in_range_and_a_single_last_sample_is_left_out(tmp_path: Pa
     assert np.isclose(loop.accuracy(network, odd) * 201 % 1, 0)
 
 
-def test_a_loss_that_runs_away_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(loop.LOSSES, "squared_hinge", lambda scores, _: scores.sum() * np.nan)
-    with pytest.raises(UserError, match=r"(?s)not a number.*epoch 1.*learning_rate"):
-        train.train_run(config_of(), tmp_path)
-    assert not (tmp_path / train.STAGE).exists()
+def test_a_loss_that_runs_away_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.toml"
+    # One linear layer on a square loss: far too large a step multiplies the error each time.
+    text = toml_of(epochs=5).replace("[16]", "[]").replace("0.02", "{rate}\noptimiser = 'sgd'")
+    text = re.sub(r'_quantiser = ".*"', '_quantiser = "float"', text)
+    text = text.replace("[training]", 'normalisation = "none"\n[training]')
+    config.write_text(text.format(rate=0.1))
+    command = [str(config), "--out", str(tmp_path / "run"), "--overwrite"]
+    assert train.main(command) == 0
+    before = contents_of(tmp_path / "run" / train.STAGE)
+    config.write_text(text.format(rate=10.0))
+    assert train.main(command) == 2
+    error = capsys.readouterr().err
+    assert re.search(r"(?s)not a number.*epoch 2.*inf.*learning_rate", error)
+    assert contents_of(tmp_path / "run" / train.STAGE) == before
+    partial = tmp_path / "run" / f".{train.STAGE}.partial"
+    assert len((partial / loop.METRICS).read_text().splitlines()) == 1  # The epoch that was whole.
 
 
 def test_a_checkpoint_that_is_not_this_networks_is_refused(tmp_path: Path) -> None:
@@ -129,16 +144,47 @@ def test_a_checkpoint_that_is_not_this_networks_is_refused(tmp_path: Path) -> No
         loop.train(network, samples, config_of().training, tmp_path)
 
 
-def test_a_checkpoint_of_another_config_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    config = config_of(epochs=1)
-    network = build_network(config.network, (8, 8, 1), 10)
-    samples = loop.train_samples(load_dataset("digits"), network)
-    loop.train(network, samples, config.training, tmp_path)
-    before = (tmp_path / loop.CHECKPOINT).read_bytes()
-    other = config_of(epochs=1, seed=2)
-    with pytest.raises(UserError, match=r"(?s)another config.*training\.seed.*found: +1.*: +2"):
-        loop.train(network, samples, other.training, tmp_path)
-    assert (tmp_path / loop.CHECKPOINT).read_bytes() == before
+def test_a_run_of_another_config_is_never_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(toml_of(epochs=2))
+    assert train.main(["mine.toml"]) == 0
+    run = Path("runs/mine")
+    before = contents_of(run)
+    Path("mine.toml").write_text(toml_of(epochs=2).replace("[16]", "[8]"))
+    assert train.main(["mine.toml"]) == 2
+    error = capsys.readouterr().err
+    assert re.search(r"(?s)runs/mine: network\.hidden\.0\n.*found: +16\n.*expected: 8\n", error)
+    assert "--overwrite" in error
+    assert contents_of(run) == before
+
+    # What a killed run left is worth as much.
+    cut = RunDirectory("cut")
+    with pytest.raises(KeyboardInterrupt):
+        cut.run_stage(train.STAGE, body=interrupted, resumable=True, **KEY)
+    before = contents_of(cut.path)
+    assert train.main(["mine.toml", "--out", "cut"]) == 2
+    assert "cut: data.name" in capsys.readouterr().err
+    assert contents_of(cut.path) == before
+
+    for options, said in ((["--overwrite"], "runs: config changed: network.hidden"), ([], "skip")):
+        assert train.main(["mine.toml", *options]) == 0
+        assert said in capsys.readouterr().out
+    assert train.main(["mine.toml", "--out", "cut", "--overwrite"]) == 0
+    assert weights(cut.path) == weights(run)
+
+
+KEY: dict[str, Any] = {"config": {"data": {"name": "mnist"}}, "inputs": {}, "tools": {}}
+
+
+def interrupted(folder: Path) -> None:
+    (folder / loop.CHECKPOINT).write_text("hours of work")
+    raise KeyboardInterrupt
+
+
+def contents_of(run: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(run.rglob("*")) if path.is_file()}
 
 
 def with_validation(epochs: int, **training: int) -> Config:

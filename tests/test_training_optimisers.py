@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import pytest
 import torch
 
 from deploy.errors import UserError
-from training import export, loop, train
+from training import evaluate, export, loop, train
 from training.config import Config, TrainingConfig, parse_config
 from training.networks import build_network
 from training.optimisers import ShiftAdaMax, optimiser_of, rate_at, set_rate
+from training.qonnx_export import to_qonnx
+from training.trained_run import TrainedRun
 from training.weight_methods import ttq
 
 
@@ -106,7 +109,9 @@ def test_ttq_and_its_gradient() -> None:
     assert negative.grad == -3.0
 
 
-def test_ttq_trains_and_is_refused_at_export(tmp_path: Path) -> None:
+def test_ttq_trains_and_is_refused_at_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     stage = train.train_run(config_of("ttq"), tmp_path)
     summary = json.loads((stage / train.SUMMARY).read_text())
     assert summary["test_accuracy"] > 0.6
@@ -117,6 +122,10 @@ def test_ttq_trains_and_is_refused_at_export(tmp_path: Path) -> None:
     scales = [value for key, value in weights.items() if key.endswith(("positive", "negative"))]
     assert len(scales) == 4
     assert all(0.0 < scale != 1.0 for scale in scales)
-    with pytest.raises(UserError, match=r"(?s)TTQ.*can't be exported.*twn"):
-        export.export_run(tmp_path)
+    for command in (export.main, lambda run: evaluate.main([*run, "--exact"])):
+        assert command([str(tmp_path)]) == 2
+        assert re.search(r"(?s)TTQ.*can't be exported.*hidden\.0.*twn", capsys.readouterr().err)
     assert not (tmp_path / export.STAGE).exists()
+    network, _ = TrainedRun.read(tmp_path).load()
+    with pytest.raises(UserError, match="TTQ"):
+        to_qonnx(network)

@@ -17,6 +17,7 @@ from rich.console import Console
 from deploy.errors import UserError
 from deploy.run_directory import RunDirectory
 from training import sweep, sweep_point, train
+from training.history import read_metrics
 from training.sweep_config import Point, load_sweep
 from training.sweep_progress import sweep_progress
 
@@ -111,6 +112,22 @@ def test_one_that_fails_loses_no_other_and_the_same_command_goes_on(
     assert sweep.main([str(path), "--out", str(out)]) == 0
     assert "1 points, 1 of them whole already" in capsys.readouterr().out
     assert (out / "small_s1" / train.STAGE / train.WEIGHTS).stat().st_mtime_ns == trained
+
+
+def test_a_point_of_another_config_is_never_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = write_sweep(tmp_path, ""), tmp_path / "out"
+    assert sweep.main([str(path), "--out", str(out)]) == 0
+    before = {file: file.read_bytes() for file in out.rglob("*.*") if file.is_file()}
+    (tmp_path / "small.toml").write_text(CONFIG.replace("epochs = 2", "epochs = 3"))
+    assert sweep.main([str(path), "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert "small_s1: training.epochs" in error
+    assert "--overwrite" in error
+    assert {file: file.read_bytes() for file in out.rglob("*.*") if file.is_file()} == before
+    assert sweep.main([str(path), "--out", str(out), "--overwrite"]) == 0
+    assert len(read_metrics(out / "small_s1" / train.STAGE)) == 3
 
 
 def job_of(tmp_path: Path, retries: int, epochs: int) -> sweep_point.Job:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from training import evaluate, table, train
 from training.config import parse_config
 from training.datasets import load_dataset
+from training.history import read_metrics
 
 
 def train_one(run: Path, *, seed: int, weights: str = "binary", **data: int) -> None:
@@ -88,6 +89,9 @@ def test_seeds_are_one_row(runs: dict[str, Path]) -> None:
     assert (binary.name, binary.seeds, binary.accuracies) == ("binary", (1, 2), tuple(accuracies))
     assert binary.mean == statistics.fmean(accuracies)
     assert binary.spread == pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5)
+    lines = [read_metrics(runs[f"binary_s{seed}"] / train.STAGE) for seed in (1, 2)]
+    seconds = sum(line["seconds"] for line in (*lines[0], *lines[1])) / 2
+    assert binary.seconds == pytest.approx(seconds)
     assert (floating.name, floating.spread, floating.weight_bits) == ("float", None, 32)
 
 
@@ -101,6 +105,7 @@ def test_files_of_the_table(
     printed = capsys.readouterr().out
     rows = list(csv.DictReader(out.open()))
     assert [row["name"] for row in rows] == ["binary", "float"]
+    assert float(rows[0]["seconds"]) >= 0.0
     assert rows[1]["weights, KiB"] == f"{32 * (64 * 8 + 8 * 10) / 8192:.2f}"
     assert printed.startswith("| name ")
     assert plots[0].read_bytes() == plots[1].read_bytes()

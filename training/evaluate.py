@@ -61,7 +61,8 @@ def evaluate_run(run: Path, data_dir: Path | None = None, *, exact: bool = False
     """Evaluates the weights of a run, by plain float32 PyTorch or, with `exact`, free of rounding.
 
     Raises:
-        UserError: the run is not trained, or its data are gone.
+        UserError: the run is not trained, its data are gone, or its weights are TTQ's and are to be
+            evaluated exactly.
     """
     trained = TrainedRun.read(run)
     network, dataset = trained.load(data_dir)

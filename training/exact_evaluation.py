@@ -57,6 +57,10 @@ class ExactNetwork:
     """A network made ready for exact evaluation; the network given is left as it is."""
 
     def __init__(self, network: Network) -> None:
+        """
+        Raises:
+            UserError: the weights are TTQ's.
+        """
         network = frozen(network)
         # Scales first, as float32 gives them; in double a constant like 1/3 would be another.
         for module in network.modules():

@@ -7,7 +7,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from deploy.errors import NarrowgaugeError, UserError
+from deploy.errors import NarrowgaugeError
 from deploy.run_directory import RunDirectory, write_atomically
 from training.train import CONFIG, WEIGHTS
 from training.train import STAGE as TRAIN_STAGE
@@ -30,13 +30,6 @@ def export_run(run: Path, data_dir: Path | None = None) -> Path:
             weights are TTQ's.
     """
     trained = TrainedRun.read(run)
-    if trained.config.network.weight_quantiser == "ttq":
-        raise UserError(
-            "TTQ's weights can't be exported",
-            where=f"{run}: network.weight_quantiser",
-            found="ttq, whose two learned scales no uniform quantiser of QONNX holds",
-            fix='train with "twn", which has one scale for both signs',
-        )
     directory = RunDirectory(run)
     with directory.lock():
         stage = directory.run_stage(

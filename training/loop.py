@@ -7,11 +7,10 @@ seed and the epoch's number, so that a resumed run draws what an uninterrupted o
 from __future__ import annotations
 
 import io
-import json
 import math
 import pickle
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,14 @@ from deploy.run_directory import write_atomically
 from training.augmentation import crop_and_flip
 from training.config import TrainingConfig
 from training.dataset import Dataset
+from training.history import METRICS, History
 from training.network import Network
 from training.optimisers import optimiser_of, rate_at, set_rate
 from training.progress import epochs_progress
 
 _EVALUATION_BATCH = 500
+_STEPS_BETWEEN_CHECKS = 50
 CHECKPOINT = "checkpoint.pt"
-METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,34 +106,6 @@ def squared_hinge(scores: Tensor, labels: Tensor) -> Tensor:
 LOSSES = {"cross_entropy": cross_entropy, "squared_hinge": squared_hinge}
 
 
-@dataclass(eq=False)
-class _History:
-    """What a checkpoint holds besides the network and the optimiser.
-
-    `metrics` has a line per epoch; `best` the network's state after the epoch of the greatest
-    validation accuracy, the first of equals; None without validation samples.
-    """
-
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, Tensor] | None = None
-
-    def add(self, line: dict[str, Any], network: Network) -> None:
-        accuracy = line.get("validation_accuracy")
-        if accuracy is not None:
-            before = max((done["validation_accuracy"] for done in self.metrics), default=-1.0)
-            if accuracy > before:
-                self.best = {key: value.clone() for key, value in network.state_dict().items()}
-        self.metrics.append(line)
-
-    def is_over(self, config: TrainingConfig) -> bool:
-        if len(self.metrics) >= config.epochs:
-            return True
-        accuracies = [line.get("validation_accuracy", 0.0) for line in self.metrics]
-        if config.patience is None or not accuracies:
-            return False
-        return len(accuracies) - 1 - accuracies.index(max(accuracies)) >= config.patience
-
-
 def train(
     network: Network,
     samples: Samples,
@@ -150,24 +122,17 @@ def train(
         The state of the network after the best epoch; None without validation samples.
 
     Raises:
-        UserError: the loss is no longer a number, or the checkpoint is not of this network and
-            this config.
+        UserError: the loss is no longer a number, or the checkpoint is not of this network.
     """
     optimiser = optimiser_of(network, config)
-    history = _resume(folder, network, optimiser, config)
+    history = _resume(folder, network, optimiser)
     n_done = len(history.metrics)
     with epochs_progress(n_done, config.epochs) as report:
         while not history.is_over(config):
             epoch = len(history.metrics)
             started = time.monotonic()
             loss, train_accuracy, rate = _train_epoch(network, samples, config, optimiser, epoch)
-            if not math.isfinite(loss):
-                raise UserError(
-                    "the loss is not a number any more",
-                    where=f"epoch {epoch + 1}",
-                    found=str(loss),
-                    fix="lower training.learning_rate",
-                )
+            _refuse_runaway(network, loss, epoch)
             line: dict[str, Any] = {
                 "epoch": epoch + 1,
                 "train_loss": loss,
@@ -180,7 +145,7 @@ def train(
             line["learning_rate"] = rate
             line["seconds"] = round(time.monotonic() - started, 3)
             history.add(line, network)
-            _save(folder, network, optimiser, history, config)
+            _save(folder, network, optimiser, history)
             report(epoch + 1, text)
     return history.best
 
@@ -192,7 +157,10 @@ def _train_epoch(
     optimiser: torch.optim.Optimizer,
     epoch: int,
 ) -> tuple[float, float, float]:
-    """Loss, accuracy and last learning rate of one pass; a last batch of one sample is left out."""
+    """Loss, accuracy and last learning rate of one pass; a last batch of one sample is left out.
+
+    A loss that is no longer a number ends the pass, and is returned.
+    """
     network.train()
     torch.manual_seed(config.seed * 1_000_003 + epoch)
     loss_of = LOSSES[config.loss]
@@ -216,7 +184,22 @@ def _train_epoch(
         loss_sum += loss.detach() * len(batch)
         n_right += (scores.detach().argmax(1) == labels).sum()
         n_seen += len(batch)
+        # Now and then: on a GPU, to look at a number is to wait for it.
+        if step % _STEPS_BETWEEN_CHECKS == 0 and not math.isfinite(loss_sum.item()):
+            break
     return loss_sum.item() / n_seen, n_right.item() / n_seen, rate
+
+
+def _refuse_runaway(network: Network, loss: float, epoch: int) -> None:
+    """A number that is none: the loss or, of the step after it, a parameter."""
+    if math.isfinite(loss) and all(part.isfinite().all() for part in network.parameters()):
+        return
+    raise UserError(
+        "the loss is not a number any more",
+        where=f"epoch {epoch + 1}",
+        found=f"loss {loss}" + (", and parameters that are none" if math.isfinite(loss) else ""),
+        fix="lower training.learning_rate",
+    )
 
 
 def accuracy(network: nn.Module, samples: Samples) -> float:
@@ -240,8 +223,7 @@ def _save(
     folder: Path,
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
-    history: _History,
-    config: TrainingConfig,
+    history: History,
 ) -> None:
     """Replaces the checkpoint, then the metrics, each at once; the checkpoint holds both."""
     state = {
@@ -249,29 +231,24 @@ def _save(
         "optimiser": optimiser.state_dict(),
         "metrics": history.metrics,
         "best": history.best,
-        "config": config.model_dump(mode="json"),
     }
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_atomically(folder / CHECKPOINT, buffer.getvalue())
-    lines = "".join(json.dumps(line) + "\n" for line in history.metrics)
-    write_atomically(folder / METRICS, lines)
+    write_atomically(folder / METRICS, history.as_lines())
 
 
-def _resume(
-    folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, config: TrainingConfig
-) -> _History:
+def _resume(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> History:
     """Loads the checkpoint, if there is one, without executing code from it."""
     path = folder / CHECKPOINT
     if not path.exists():
-        return _History()
+        return History()
     try:
         device = next(network.parameters()).device
         state = torch.load(path, weights_only=True, map_location=device)
-        _refuse_other_config(state["config"], config, path)
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
-        return _History(state["metrics"], state["best"])
+        return History(state["metrics"], state["best"])
     except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(
             "the checkpoint can't be gone on with",
@@ -279,16 +256,3 @@ def _resume(
             found=str(error).splitlines()[0],
             fix="delete the file to train from the start",
         ) from error
-
-
-def _refuse_other_config(found: dict[str, Any], config: TrainingConfig, path: Path) -> None:
-    expected = config.model_dump(mode="json")
-    for key in expected:
-        if found.get(key) != expected[key]:
-            raise UserError(
-                "the checkpoint is of another config",
-                where=f"{path}: training.{key}",
-                found=str(found.get(key)),
-                expected=str(expected[key]),
-                fix="train with that config, or into another run directory",
-            )

@@ -10,6 +10,7 @@ import torch
 from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from torch import Tensor, nn
 
+from deploy.errors import UserError
 from training.layers import AveragePool, Residual, activation_of, linear_of
 from training.method_quantiser import TtqQuantiser, bake, has_fixed_range
 from training.network_config import NetworkConfig
@@ -90,7 +91,19 @@ AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 
 def frozen(network: AnyNetwork) -> AnyNetwork:
-    """A copy in evaluation mode whose every scale is the float32 number that QONNX will carry."""
+    """A copy in evaluation mode whose every scale is the float32 number that QONNX will carry.
+
+    Raises:
+        UserError: the weights are TTQ's.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, TtqQuantiser):
+            raise UserError(
+                "TTQ's weights can't be exported, or evaluated exactly",
+                where=name.partition(".weight_quant")[0],
+                found="ttq, whose two learned scales no uniform quantiser of QONNX holds",
+                fix='train with "twn", which has one scale for both signs',
+            )
     network = copy.deepcopy(network).eval().requires_grad_(False)
     if network.is_normalised:
         network.output.norm = ScalarAffine(network.output.norm)

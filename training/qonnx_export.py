@@ -25,6 +25,9 @@ def to_qonnx(network: Network) -> onnx.ModelProto:
     The tensor of a quantised activation has the name of its module (`input_quantiser`,
     `hidden.0.activation`, ...). The batch is the static 1 that FINN wants; every operator in it
     takes any batch. The same weights give the same bytes.
+
+    Raises:
+        UserError: the weights are TTQ's.
     """
     network = frozen(network)
     sample = torch.zeros(1, *network.input_shape)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from deploy.errors import MachineError, NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory, write_atomically
@@ -30,10 +31,12 @@ def run_sweep(
     *,
     workers: int | None = None,
     dask: str | None = None,
+    overwrite: bool = False,
 ) -> dict[str, str]:
     """Trains the points of the sweep at `path`, each into a run directory in `out`.
 
-    A point that lies there whole, of the same config, is not trained again. `workers` points are
+    A point that lies there whole, of the same config, is not trained again; of another config it
+    is replaced only if `overwrite` says so. `workers` points are
     trained at once, as many as there are cores for if not given; or those that the Dask scheduler
     at the address `dask` has workers for. `out`/sweep.json holds what is known of every point.
 
@@ -41,10 +44,13 @@ def run_sweep(
         By the name of every point, why it failed; empty where it is whole.
 
     Raises:
-        UserError: the sweep or one of its configs is wrong; then nothing is trained.
+        UserError: the sweep or one of its configs is wrong, or `out` holds a point of another
+            config, whole or partial, that is not to be overwritten; then nothing is trained.
         MachineError: there is no Dask, or its scheduler does not answer.
     """
     sweep, points = load_sweep(path)
+    for point in points if not overwrite else ():
+        RunDirectory(out / point.name).refuse_other(STAGE, {"config": _config_of(point)})
     out.mkdir(parents=True, exist_ok=True)
     states: dict[str, str | None] = {
         point.name: "" if _is_whole(out, point) else None for point in points
@@ -57,7 +63,7 @@ def run_sweep(
     with _executor(workers, dask) as executor:
         futures: dict[Future[str], Point] = {}
         for point in left:
-            job = _prepare(out, point, data_dir, sweep.retries)
+            job = _prepare(out, point, data_dir, sweep.retries, overwrite)
             futures[executor.submit(train_point, job)] = point
         for future in _as_they_end(futures, out, states):
             point = futures[future]
@@ -83,7 +89,9 @@ def _as_they_end(
             view.running([futures[future] for future in pending])
 
 
-def _prepare(out: Path, point: Point, data_dir: Path | None, retries: int) -> Job:
+def _prepare(
+    out: Path, point: Point, data_dir: Path | None, retries: int, overwrite: bool = False
+) -> Job:
     run = (out / point.name).absolute()
     run.mkdir(exist_ok=True)
     write_atomically(run / CONFIG, point.config.model_dump_json(indent=2) + "\n")
@@ -92,6 +100,7 @@ def _prepare(out: Path, point: Point, data_dir: Path | None, retries: int) -> Jo
         folder=str(Path.cwd()),
         data_dir=str(data_dir.absolute()) if data_dir else None,
         retries=retries,
+        overwrite=overwrite,
     )
 
 
@@ -100,7 +109,11 @@ def _is_whole(out: Path, point: Point) -> bool:
         manifest = RunDirectory(out / point.name).manifest(STAGE)
     except UserError:
         return False
-    return manifest["config"] == point.config.model_dump(mode="json")
+    return manifest["config"] == _config_of(point)
+
+
+def _config_of(point: Point) -> dict[str, Any]:
+    return point.config.model_dump(mode="json")
 
 
 def _accuracy(run: Path) -> str:
@@ -169,6 +182,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("sweep", type=Path, metavar="SWEEP.toml", help="configs, changes, seeds")
     parser.add_argument("--out", type=Path, required=True, metavar="D", help="for the runs")
     parser.add_argument("--data-dir", type=Path, metavar="D", help="folder of the data sets")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what D holds of other configs"
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--workers", type=int, metavar="N", help="points at once; all cores' worth")
     where.add_argument(
@@ -187,6 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.data_dir,
             workers=options.workers,
             dask=options.dask,
+            overwrite=options.overwrite,
         )
         whole = [options.out / name for name, why in states.items() if not why]
         if whole:

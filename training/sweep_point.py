@@ -30,6 +30,7 @@ class Job:
     folder: str
     data_dir: str | None
     retries: int
+    overwrite: bool = False
 
 
 def train_point(job: Job) -> str:
@@ -44,6 +45,8 @@ def train_point(job: Job) -> str:
     command = [sys.executable, "-m", "training.train", str(run / CONFIG), "--out", str(run)]
     if job.data_dir:
         command += ["--data-dir", job.data_dir]
+    if job.overwrite:
+        command.append("--overwrite")
     code = 0
     for _ in range(1 + job.retries):
         with open(run / LOG, "ab") as log:

@@ -19,10 +19,9 @@ from rich.progress import (
 )
 
 from deploy.sealed import partial_of
+from training.history import read_metrics
 from training.sweep_config import Point
 from training.train import STAGE
-
-_METRICS = "metrics.jsonl"
 
 
 class View(Protocol):
@@ -56,7 +55,7 @@ def sweep_progress(
 def epochs_done(run: Path) -> int | None:
     """Whole epochs of a run that is being trained; None of one that has none yet."""
     try:
-        return len((partial_of(run / STAGE) / _METRICS).read_text().splitlines())
+        return len(read_metrics(partial_of(run / STAGE)))
     except OSError:
         return None
 

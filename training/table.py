@@ -22,7 +22,8 @@ from training.trained_run import TrainedRun
 class Row:
     """One config, over its seeds.
 
-    `accuracies` are shares of the test set, one for each of `seeds`. Memories are in bits, for one
+    `accuracies` are shares of the test set, one for each of `seeds`; `seconds` those of all epochs
+    of one run, their mean. Memories are in bits, for one
     sample; see `network_size`.
     """
 
@@ -33,6 +34,7 @@ class Row:
     gradient_bits: int | None
     seeds: tuple[int, ...]
     accuracies: tuple[float, ...]
+    seconds: float
     weight_bits: int
     weight_memory_bits: int
     activation_memory_bits: int
@@ -92,6 +94,7 @@ def _row_of(group: Sequence[TrainedRun]) -> Row:
         gradient_bits=network.gradient_bits,
         seeds=tuple(run.config.training.seed for run in group),
         accuracies=tuple(run.summary["test_accuracy"] for run in group),
+        seconds=statistics.fmean(run.seconds() for run in group),
         weight_bits=size["weight_bits"],
         weight_memory_bits=size["weight_memory_bits"],
         activation_memory_bits=size["activation_memory_bits"],
@@ -108,6 +111,7 @@ _HEADER = (
     "seeds",
     "test accuracy, %",
     "spread, points",
+    "seconds",
     "bits per weight",
     "weights, KiB",
     "activations, KiB",
@@ -125,6 +129,7 @@ def _cells(row: Row) -> list[str]:
         str(len(row.seeds)),
         f"{100 * row.mean:.2f}",
         "" if row.spread is None else f"{100 * row.spread:.2f}",
+        f"{row.seconds:.1f}",
         str(row.weight_bits),
         f"{row.weight_memory_bits / 8192:.2f}",
         f"{row.activation_memory_bits / 8192:.2f}",

@@ -25,15 +25,19 @@ CONFIG = "config.json"
 SUMMARY = "summary.json"
 
 
-def train_run(config: Config, run: Path, data_dir: Path | None = None) -> Path:
+def train_run(
+    config: Config, run: Path, data_dir: Path | None = None, *, overwrite: bool = True
+) -> Path:
     """Trains into `run`/01_train unless it is there already; returns that folder.
 
-    It holds `weights.safetensors` (with validation samples the best epoch's, and the last's in
-    `last.safetensors`), the resolved `config.json`, `metrics.jsonl` (a line per epoch)
-    and `summary.json` (test accuracy, what it was measured on, and the network's size).
+    It holds `weights.safetensors` (the best epoch's where there are validation samples, else the
+    last's), `last.safetensors` (the last epoch's), the resolved `config.json`, `metrics.jsonl` (a
+    line per epoch) and `summary.json` (test accuracy, what it was measured on, and the network's
+    size). What lies there of another config is replaced only if `overwrite` says so.
 
     Raises:
-        UserError: data are missing or corrupted, or the loss runs away.
+        UserError: data are missing or corrupted, the loss runs away, or `run` holds a whole or
+            partial run of another config that is not to be overwritten.
         MachineError: a download failed, or the disk is full.
     """
     from training.datasets import load_data  # torch and brevitas load after the config is right
@@ -47,6 +51,7 @@ def train_run(config: Config, run: Path, data_dir: Path | None = None) -> Path:
         body=lambda folder: _train_into(folder, config, dataset),
         seed=config.training.seed,
         resumable=True,
+        overwrite=overwrite,
     )
 
 
@@ -68,8 +73,8 @@ def _train_into(folder: Path, config: Config, dataset: Dataset) -> None:
     samples = loop.train_samples(fitted, network, device, config.data.augmentation)
     validation = loop.evaluation_samples(held, network, device) if len(held.test_labels) else None
     best = loop.train(network, samples, config.training, folder, validation)
+    write_atomically(folder / LAST, save(network.state_dict()))
     if best is not None:
-        write_atomically(folder / LAST, save(network.state_dict()))
         network.load_state_dict(best)
     network.cpu()
     summary = {
@@ -115,7 +120,15 @@ def main(arguments: list[str] | None = None) -> int:
         "--out runs/digits",
     )
     parser.add_argument("config", type=Path, help="TOML file, such as training/configs/*.toml")
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run directory")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="RUN",
+        help="run directory; runs/ and the config's name if not given",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what RUN holds of another config"
+    )
     parser.add_argument(
         "--data-dir", type=Path, metavar="D", help="folder that holds mnist/ or fashion_mnist/"
     )
@@ -136,7 +149,8 @@ def main(arguments: list[str] | None = None) -> int:
             epochs=options.epochs,
             seed=options.seed,
         )
-        stage = train_run(config, options.out, options.data_dir)
+        run = options.out or Path("runs") / options.config.stem
+        stage = train_run(config, run, options.data_dir, overwrite=options.overwrite)
         summary = json.loads((stage / SUMMARY).read_text())
     except NarrowgaugeError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploy.run_directory import RunDirectory
 from training.config import Config, parse_config
+from training.history import read_metrics
 from training.train import CONFIG, STAGE, SUMMARY, WEIGHTS
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ class TrainedRun:
     config: Config
     summary: dict[str, Any]
     data_dir: Path | None
+
+    def seconds(self) -> float:
+        """Of all epochs together, resumed or not, on whatever machine trained them."""
+        return sum(line["seconds"] for line in read_metrics(self.path / STAGE))
 
     @classmethod
     def read(cls, run: Path) -> TrainedRun:
