@@ -53,6 +53,10 @@ class Executor(Protocol):
         """
         ...
 
+    def reset(self) -> None:
+        """Forgets whatever it did before, as loading a bitstream does."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -88,6 +92,11 @@ class ProcessExecutor:
             head["input_stalls"],
             head["output_stalls"],
         )
+
+    def reset(self) -> None:
+        """See `Executor`."""
+        send(self._stdin, {"reset": True}, b"")
+        self._receive()
 
     def close(self) -> None:
         """Ends the process."""
@@ -129,6 +138,10 @@ def serve(executor: Executor, requests: IO[bytes], replies: IO[bytes]) -> None:
     send(replies, {"source": executor.source, "identity": executor.identity}, b"")
     while (message := receive(requests)) is not None:
         head, body = message
+        if head.get("reset"):
+            executor.reset()
+            send(replies, {}, b"")
+            continue
         try:
             done = executor.run(np.frombuffer(body, np.uint8), head["frames"])
         except NarrowgaugeError as error:

@@ -16,6 +16,7 @@ from typing import Any
 from deploy.errors import UserError
 from deploy.host import InputSteps, OutputMeaning
 from deploy.packing import Packing
+from deploy.registers import MOST
 
 SCHEMA = 1
 """Raised by one whenever an older reader would misread the file."""
@@ -29,6 +30,9 @@ _WORD = re.compile(r"[a-z0-9_]{1,40}")
 _PART = re.compile(r"[A-Za-z0-9-]{1,40}")
 _MOST_BITS = 1 << 27
 """Of a frame: more is no stream of ours."""
+
+MOST_FRAME_S = 2.0
+"""Of one frame, latency and interval together: what takes longer can't be told from a hang."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,9 @@ class Manifest:
             raise _refused(where, f"{type(error).__name__}: {str(error)[:200]}") from error
         except UserError as error:
             raise _refused(where, f"{error.what}: {error.found[:200]}") from error
+        frame_s = (made.interval_cycles + made.latency_cycles) / (made.clock_mhz * 1e6)
+        if frame_s > MOST_FRAME_S:
+            raise _refused(where, f"{frame_s:.3g} s for a frame, more than {MOST_FRAME_S:g} s")
         if math.prod(steps.shape) != made.input.n:
             raise _refused(where, f"{steps.shape} inputs quantised, {made.input.n} sent")
         names = meaning.class_names
@@ -208,14 +215,14 @@ _READERS: dict[str, Any] = {
     "identity": _matching(_SHA256),
     "board": _matching(_WORD),
     "part": _matching(_PART),
-    "clock_mhz": _number(1e-3, 1e4),
+    "clock_mhz": _number(1, 1e4),
     "mover": _mover,
     "input": _packing,
     "output": _packing,
     "quantiser": _object,
     "output_meaning": _object,
-    "interval_cycles": _number(1, 1 << 40),
-    "latency_cycles": _number(1, 1 << 40),
+    "interval_cycles": _number(1, MOST),
+    "latency_cycles": _number(1, MOST),
     "accuracy": lambda value: None if value is None else _number(0, 1)(value),
     "hashes": _texts,
     "versions": _texts,

@@ -170,15 +170,13 @@ def _cycles(accelerator: Accelerator) -> Record | None:
     """The counters of one transfer of as many golden vectors as fit; None without counters."""
     if not accelerator.board.has_registers or accelerator.source == GOLDEN:
         return None
-    n = min(len(accelerator.bundle.vectors().inputs), accelerator.most_frames, 1000)
-    accelerator.move(n)
-    return {"frames": n, **asdict(accelerator.counters())}
+    frames, _ = accelerator.move(accelerator.bundle.vectors().inputs[:1000])
+    return {"frames": frames, **asdict(accelerator.counters())}
 
 
 def _throughput(accelerator: Accelerator, batch: int, repeats: int) -> Record:
     inputs = accelerator.bundle.vectors().inputs
     data = inputs[np.arange(batch) % len(inputs)]
-    n_moved = min(batch, accelerator.most_frames)
     end_to_end, dma = [], []
     accelerator.run(data)  # buffers and caches are warm
     for _ in range(repeats):
@@ -186,11 +184,11 @@ def _throughput(accelerator: Accelerator, batch: int, repeats: int) -> Record:
         accelerator.run(data)
         end_to_end.append(time.perf_counter() - start)
     for _ in range(repeats):
-        left, seconds = batch, 0.0
-        while left:
-            seconds += accelerator.move(min(left, n_moved))
-            left -= min(left, n_moved)
-        dma.append(seconds)
+        moved, total = 0, 0.0
+        while moved < batch:
+            frames, seconds = accelerator.move(data[moved:])
+            moved, total = moved + frames, total + seconds
+        dma.append(total)
     return {"batch": batch, "repeats": repeats, "end_to_end_s": end_to_end, "dma_s": dma}
 
 

@@ -62,9 +62,16 @@ class AxiDmaMover:
         self.most_bytes = int(dma.buffer_max_size)
 
     def start(self, source: Any, n_source: int, target: Any, n_target: int, frames: int) -> None:
-        # The receiver first: the accelerator may answer before the sender's call is back.
-        self._dma.recvchannel.transfer(target, nbytes=n_target)
-        self._dma.sendchannel.transfer(source, nbytes=n_source)  # flushes the buffer
+        try:
+            # The receiver first: the accelerator may answer before the sender's call is back.
+            self._dma.recvchannel.transfer(target, nbytes=n_target)
+            self._dma.sendchannel.transfer(source, nbytes=n_source)  # flushes the buffer
+        except (RuntimeError, ValueError) as error:
+            raise MachineError(
+                "the DMA takes no transfer",
+                found=f"{error}; {as_text(self.dump())}",
+                fix="open the accelerator again, which loads the bitstream anew",
+            ) from error
 
     def done(self) -> bool:
         states = [(end, self._dma.mmio.read(offset)) for end, offset in _STATUS]

@@ -62,6 +62,7 @@ class VirtualDevice(Device):
         executor: what computes.
         faults: what is planted.
         contiguous_mb: contiguous memory, by default the board's.
+        before: what the bitstream computes that was loaded before; needed by a stale one alone.
     """
 
     _probe_priority_ = 10
@@ -77,12 +78,17 @@ class VirtualDevice(Device):
         executor: Executor,
         faults: Faults,
         contiguous_mb: float | None = None,
+        before: Executor | None = None,
     ) -> None:
         super().__init__(f"virtual_{facts.name}")
         self.name, self.arch, self.facts = facts.name, facts.arch, facts
         self.capabilities = {"MEMORY_MAPPED": True}
         self.source = executor.source
-        self._manifest, self._executor, self._faults = manifest, executor, faults
+        self._manifest, self._faults = manifest, faults
+        stale = before if faults.stale_bitstream else None
+        self._executor = executor if stale is None else stale
+        nobody = faults.stale_bitstream and before is None
+        self._identity = "0" * 64 if nobody else self._executor.identity
         room = facts.contiguous_mb if contiguous_mb is None else contiguous_mb
         self.default_memory = VirtualMemory(self, int(room * (1 << 20)))
         self._blocks: dict[tuple[int, int], Any] = {}
@@ -124,8 +130,8 @@ class VirtualDevice(Device):
         """Loads a .bit file: its part must be this board's; its data is the build's identity."""
         data = Path(bitstream.bitfile_name).read_bytes()
         require_part(header_of(data, bitstream.bitfile_name)["b"], self.facts.part, self.name)
+        parser = parser or self.get_bitfile_metadata(bitstream.bitfile_name)
         if not (self._faults.stale_bitstream and self.logic is not None):
-            parser = parser or self.get_bitfile_metadata(bitstream.bitfile_name)
             self._load(parser.ip_dict)
         super().post_download(bitstream, parser, self.name)
 
@@ -136,6 +142,7 @@ class VirtualDevice(Device):
 
     def _load(self, ip: Any) -> None:
         manifest = self._manifest
+        self._executor.reset()
         self.logic = Logic(
             self._executor, self._identity, manifest.input, manifest.output, self._faults
         )
@@ -154,10 +161,6 @@ class VirtualDevice(Device):
             for name, entry in ip.items()
             if place[name] in models
         }
-
-    @property
-    def _identity(self) -> str:
-        return "0" * 64 if self._faults.stale_bitstream else self._executor.identity
 
     def _block_at(self, address: int) -> tuple[Any, int]:
         for (first, end), block in self._blocks.items():
@@ -186,6 +189,7 @@ def virtual_board(
     faults: Faults | None = None,
     contiguous_mb: float | None = None,
     part: str | None = None,
+    before: Executor | None = None,
 ) -> Iterator[Path]:
     """Makes a virtual board pynq's active device; yields a folder with its .bit and .hwh.
 
@@ -196,6 +200,8 @@ def virtual_board(
         faults: what is planted.
         contiguous_mb: contiguous memory, by default the board's.
         part: the part that the .bit file is for, by default the board's.
+        before: what was loaded before, for `Faults.stale_bitstream`; by default the same network
+            of another build.
 
     Raises:
         UserError: no such board.
@@ -208,7 +214,8 @@ def virtual_board(
             found=f"pynq {pynq.__version__} and {name}, a Zynq-7000",
             expected="pynq 3.x",
         )
-    device = VirtualDevice(facts, manifest, executor, faults or Faults(), contiguous_mb)
+    faults = faults or Faults()
+    device = VirtualDevice(facts, manifest, executor, faults, contiguous_mb, before)
     names = ("_devices", "_active_device")
     before = {key: Device.__dict__[key] for key in names if key in Device.__dict__}
     architecture, sensors = pynq.ps.CPU_ARCH, pynq.pmbus._enumerate_sensors

@@ -32,7 +32,7 @@ class Faults:
 
     Args:
         stuck_clock: the clock's dividers can't be changed.
-        stale_bitstream: what was loaded before stays, under whatever name.
+        stale_bitstream: what was loaded before stays, whatever is loaded.
         lost_tlast: tlast never comes, so that the output DMA does not end.
         early_tlast: tlast comes one frame early.
         dead: no frame ever leaves.
@@ -293,6 +293,9 @@ class FinnPair:
         n_in = idma.frames * self._logic.input.bytes_per_frame
         data = self._memory.read(idma.address, n_in, idma.name)
         done, self._why = self._logic.execute(data, idma.frames)
+        n_out = odma.frames * self._logic.output.bytes_per_frame
+        if not self._why and len(done.data) < n_out:
+            self._why = f"{odma.name} waits for {n_out - len(done.data)} bytes more"
         if not self._why:
             self._memory.write(odma.address, done.data, odma.name)
             for end in (idma, odma):

@@ -45,6 +45,10 @@ class RtlExecutor:
         out = done.beats.astype("<u8").view(np.uint8)
         return Execution(out, done.frame_ends, done.input_stalls, done.output_stalls)
 
+    def reset(self) -> None:
+        """Holds the accelerator's reset."""
+        self._simulator.reset()
+
     def close(self) -> None:
         """Ends the simulation."""
         self._simulator.close()
@@ -72,6 +76,9 @@ class GoldenExecutor:
         shaped = inputs.reshape(frames, *self._graph.input.shape)
         outputs = execute(self._graph, shaped, keep=[name])[name].reshape(frames, -1)
         return Execution(self._received.pack(outputs).reshape(-1))
+
+    def reset(self) -> None:
+        """It remembers nothing."""
 
     def close(self) -> None:
         """Nothing to free."""

@@ -97,6 +97,8 @@ CHANGES = {
     "other version": (edit("schema", 2), "another version"),
     "other form": (edit("form", "x"), "not the manifest"),
     "unknown key": (edit("more", 1), "not the manifest"),
+    "endless frame": (edit("latency_cycles", 1 << 31), "s for a frame"),
+    "no clock": (edit("clock_mhz", 0.001), "not the manifest"),
     "infinite clock": (edit("clock_mhz", float("inf")), "not the manifest"),
     "no number": (edit("clock_mhz", "100"), "not the manifest"),
     "bits": (edit("input/bits", 99), "not the manifest"),

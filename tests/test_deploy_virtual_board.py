@@ -17,24 +17,42 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_bundle import INPUT, INTERVAL, LATENCY, OUTPUT, ToyExecutor, npy, toy, write_toy
+from toy_bundle import (
+    INPUT,
+    INTERVAL,
+    LATENCY,
+    OUTPUT,
+    ToyExecutor,
+    npy,
+    toy,
+    toy_manifest,
+    write_toy,
+)
 
 from deploy import Accelerator
 from deploy.boards import BOARDS
 from deploy.bundle import OUTPUTS
 from deploy.errors import GateError, MachineError, NarrowgaugeError, UserError
+from deploy.executors import Execution
 from deploy.measurement import append, describe, measure, read_log
 from deploy.packing import Packing
+from deploy.transfers import MOST_PATIENCE_S
 from deploy.virtual_blocks import Faults
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     pynq = pytest.importorskip("pynq")
-    from deploy.pynq_virtual import virtual_board
+    from deploy.pynq_virtual import VirtualDevice, virtual_board
 
 ROOT = Path(__file__).resolve().parent.parent
 OLD = int(pynq.__version__.split(".")[0]) < 4
 HERE = "pynq_z2" if OLD else "zcu104"
+FINN = {
+    "mover": "finn_iodma",
+    "input": Packing(20, 3, signed=True, beat_bits=16, lanes=5),
+    "output": Packing(4, 12, signed=True, beat_bits=16, lanes=1),
+}
+MOVERS = {"axi_dma": {}, "finn_iodma": FINN}
 RUNNABLE = [name for name, facts in BOARDS.items() if OLD or not facts.is_zynq7]
 MOST_SECONDS = 10
 
@@ -59,6 +77,7 @@ def opened(tmp_path: Path) -> Callable[..., object]:
         faults: Faults | None = None,
         contiguous_mb: float | None = None,
         part: str | None = None,
+        before: ToyExecutor | None = None,
         **options: object,
     ) -> Iterator[Accelerator]:
         fitting = {"board": board, "part": BOARDS[board].part, **(changes or {})}
@@ -67,7 +86,7 @@ def opened(tmp_path: Path) -> Callable[..., object]:
 
         manifest = Bundle.read(path).manifest
         executor = executor or ToyExecutor(manifest=manifest)
-        more = {"faults": faults, "contiguous_mb": contiguous_mb, "part": part}
+        more = {"faults": faults, "contiguous_mb": contiguous_mb, "part": part, "before": before}
         with (
             virtual_board(board, manifest, executor, **more) as hardware,
             Accelerator(path, hardware=hardware, **options) as accelerator,
@@ -106,7 +125,36 @@ def test_a_large_batch_is_split_over_the_memory_there_is(opened) -> None:
         x = frames(9000)
         np.testing.assert_array_equal(accelerator.run(x), toy(x))
         assert max(accelerator.executor.transfers) < 9000 // 8
-        assert sum(accelerator.executor.transfers) == 9000 + 4
+        assert sum(accelerator.executor.transfers) == 9000 + 2 * 4
+
+
+@pytest.mark.parametrize("mover", MOVERS)
+def test_a_move_says_how_much_memory_let_it_move(mover: str, opened) -> None:
+    with opened(contiguous_mb=0.03125, changes=MOVERS[mover]) as accelerator:
+        frames_moved, seconds = accelerator.move(frames(9000))
+        assert 0 < frames_moved < 600
+        assert accelerator.executor.transfers[-1] == frames_moved
+        assert seconds > 0
+        record = measure(accelerator, batches=(600,), power_s=0.1)
+        assert len(record["throughput"][0]["dma_s"]) == 30
+        assert sum(accelerator.executor.transfers) >= (1 + 30 + 30) * 600
+
+
+def test_a_move_is_of_the_frames_that_were_given(opened) -> None:
+    with opened() as accelerator:
+        seen: list[np.ndarray] = []
+        execute = accelerator.executor.run
+        accelerator.executor.run = lambda data, n: (seen.append(data), execute(data, n))[1]
+        measure(accelerator, batches=(1,), power_s=0.1)
+        golden = INPUT.pack(accelerator.bundle.vectors().inputs).reshape(-1)
+        assert any(np.array_equal(data, golden) for data in seen)
+        assert all(data.any() for data in seen)
+
+
+def test_a_transfer_is_no_longer_than_a_hang_takes_to_be_told(opened) -> None:
+    changes = {**FINN, "interval_cycles": 1_000_000}  # 10 ms at 100 MHz
+    with opened(changes=changes) as accelerator:
+        assert accelerator.move(frames(200))[0] in (39, 40)
 
 
 def test_frames_per_transfer_is_kept(opened) -> None:
@@ -151,9 +199,7 @@ def test_leaving_the_context_frees_all_memory(opened) -> None:
 
 
 def test_an_accelerator_built_by_finn_runs_from_the_same_class(opened) -> None:
-    lanes = {"input": Packing(20, 3, signed=True, beat_bits=16, lanes=5)}
-    lanes["output"] = Packing(4, 12, signed=True, beat_bits=16, lanes=1)
-    with opened(changes={"mover": "finn_iodma", **lanes}) as accelerator:
+    with opened(changes=FINN) as accelerator:
         assert accelerator.check_golden() == 50
         np.testing.assert_array_equal(accelerator.run(frames(500)), toy(frames(500)))
 
@@ -168,19 +214,152 @@ def test_the_clock_is_set_and_never_above_what_was_asked_for(asked: float, opene
 # --- what hurts ---
 
 
-@pytest.mark.parametrize(
-    ("faults", "kind", "words"),
-    [
-        (Faults(dead=True), MachineError, "did not end in time: no frame of 4 left"),
-        (Faults(lost_tlast=True), MachineError, "all frames left, .* tlast did not come"),
-        (Faults(early_tlast=True), MachineError, "output ended early"),
-        (Faults(stale_bitstream=True), MachineError, "stale or wrong bitstream"),
-        (Faults(flipped_bit=True), GateError, "disagrees with the golden vectors"),
-    ],
-)
-def test_faulty_hardware_ends_in_its_name(faults, kind, words: str, opened) -> None:
-    with pytest.raises(kind, match=words), opened(faults=faults):
+class Other(ToyExecutor):
+    """Another network of the same form."""
+
+    def run(self, data: np.ndarray, frames: int) -> Execution:
+        return super().run(
+            self.input.pack(np.negative(self.input.unpack(data)).clip(-4, 3)), frames
+        )
+
+
+class Remembering(ToyExecutor):
+    """Its first frame holds on to the last transfer's, until it is reset."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)
+        self.before = np.zeros(INPUT.n, np.int8)
+
+    def run(self, data: np.ndarray, frames: int) -> Execution:
+        x = self.input.unpack(data).copy()
+        x[0], self.before = x[0] ^ self.before, x[-1]
+        return super().run(self.input.pack(x), frames)
+
+    def reset(self) -> None:
+        self.before = np.zeros(INPUT.n, np.int8)
+
+
+WRONG = (GateError, "disagrees with the golden vectors")
+HUNG = (MachineError, "did not end in time: a block that moves data did not finish")
+FAULTY = [
+    ("axi_dma", Faults(dead=True), MachineError, "did not end in time: no frame of 4 left"),
+    ("axi_dma", Faults(lost_tlast=True), MachineError, "all frames left, .* tlast did not come"),
+    ("axi_dma", Faults(early_tlast=True), MachineError, "output ended early"),
+    ("axi_dma", Faults(stale_bitstream=True), MachineError, "stale or wrong bitstream"),
+    ("axi_dma", Faults(flipped_bit=True), *WRONG),
+    ("finn_iodma", Faults(dead=True), *HUNG),
+    ("finn_iodma", Faults(early_tlast=True), *HUNG),
+    ("finn_iodma", Faults(stale_bitstream=True), *WRONG),
+    ("finn_iodma", Faults(flipped_bit=True), *WRONG),
+]
+
+
+@pytest.mark.parametrize(("mover", "faults", "kind", "words"), FAULTY)
+def test_faulty_hardware_ends_in_its_name(mover: str, faults, kind, words: str, opened) -> None:
+    changes = MOVERS[mover]
+    other = Other(identity="ab" * 32, manifest=toy_manifest({}, **changes))
+    given = {"changes": changes, "faults": faults, "before": other}
+    with pytest.raises(kind, match=words), opened(**given):
         pass
+
+
+@pytest.mark.parametrize("mover", MOVERS)
+def test_results_that_depend_on_the_call_before_are_seen_at_once(mover: str, opened) -> None:
+    executor = Remembering(manifest=toy_manifest({}, **MOVERS[mover]))
+    with (
+        pytest.raises(GateError, match="frame 0"),
+        opened(executor=executor, changes=MOVERS[mover]),
+    ):
+        pass
+
+
+def test_loading_a_bitstream_resets_what_computes(opened, tmp_path: Path) -> None:
+    with opened() as accelerator:
+        assert accelerator.executor.resets == 1
+        with Accelerator(tmp_path / "bundle.zip", hardware=accelerator.hardware):
+            assert accelerator.executor.resets == 2
+
+
+def test_a_bitstream_is_loaded_each_time_and_named_by_its_content(
+    opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    load = VirtualDevice.download
+    monkeypatch.setattr(
+        VirtualDevice,
+        "download",
+        lambda self, bitstream, parser=None: (
+            loaded.append(Path(bitstream.bitfile_name).name),
+            load(self, bitstream, parser),
+        )[1],
+    )
+    with opened() as accelerator:
+        for changes in ({}, {"accuracy": 0.5}):
+            path = write_toy(tmp_path / "b.zip", board=HERE, part=BOARDS[HERE].part, **changes)
+            with Accelerator(path, hardware=accelerator.hardware):
+                pass
+    first, same, other = loaded
+    assert first == same != other
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError("no"), RuntimeError("Root permission needed by the library.")]
+)
+def test_no_root_is_named(error: Exception, opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pynq, "Overlay", refuse)
+    with pytest.raises(MachineError, match=r"needs root[\s\S]*sudo"), opened():
+        pass
+
+
+@pytest.mark.parametrize("mover", MOVERS)
+def test_no_manifest_makes_a_hang_last(mover: str, opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MOST_PATIENCE_S <= 5
+    monkeypatch.setattr("deploy.virtual_blocks.HANG_S", 1e9)  # the driver is on its own
+    monkeypatch.setattr("deploy.transfers.MOST_PATIENCE_S", 1.2)
+    changes = {**MOVERS[mover], "latency_cycles": 190_000_000}
+    start = time.monotonic()
+    dead = opened(changes=changes, faults=Faults(dead=True))
+    with pytest.raises(MachineError, match="did not end in time"), dead:
+        pass
+    assert 1.2 < time.monotonic() - start < 4
+
+
+@pytest.mark.parametrize("error", [RuntimeError("DMA channel not idle"), KeyboardInterrupt()])
+def test_whatever_ends_a_run_between_transfers_breaks_the_driver(error, opened) -> None:
+    with opened() as accelerator:
+        start, starts = accelerator.board.mover.start, []
+
+        def fail_at_the_second(*arguments: object) -> None:
+            starts.append(arguments)
+            if len(starts) == 2:
+                raise error
+            start(*arguments)
+
+        accelerator.board.mover.start = fail_at_the_second
+        with pytest.raises(type(error)):
+            accelerator.run(frames(300))
+        with pytest.raises(UserError, match="a transfer failed; open the accelerator again"):
+            accelerator.run(frames(1))
+
+
+def test_a_dma_that_takes_no_transfer_is_named(opened) -> None:
+    with opened() as accelerator:
+        buffer = accelerator.board.allocate(64)
+        accelerator.board.mover._dma.recvchannel.transfer(buffer)  # and is waiting
+        with pytest.raises(MachineError, match=r"the DMA takes no transfer[\s\S]*MM2S_DMASR"):
+            accelerator.run(frames(1))
+
+
+def test_a_refused_value_late_in_a_batch_leaves_the_driver_usable(opened) -> None:
+    with opened() as accelerator:
+        x = frames(300)
+        x[299, 3] = 99
+        with pytest.raises(UserError, match="does not fit the stream"):
+            accelerator.run(x)
+        np.testing.assert_array_equal(accelerator.run(frames(300)), toy(frames(300)))
 
 
 def test_a_clock_that_stays_is_noticed(opened) -> None:

@@ -41,6 +41,7 @@ class ToyExecutor:
         self.input = INPUT if manifest is None else manifest.input
         self.output = OUTPUT if manifest is None else manifest.output
         self.transfers: list[int] = []
+        self.resets = 0
 
     def run(self, data: np.ndarray, frames: int) -> Execution:
         self.transfers.append(frames)
@@ -48,6 +49,9 @@ class ToyExecutor:
             raise GateError("no beat moved", where=f"frame {self.stuck_at}")
         out = self.output.pack(toy(self.input.unpack(data)))
         return Execution(out.reshape(-1), LATENCY - 1 + INTERVAL * np.arange(frames), 3, 0)
+
+    def reset(self) -> None:
+        self.resets += 1
 
     def close(self) -> None:
         pass
