@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,7 +41,7 @@ EXIT_CODES = """exit codes:
   2    a mistake in what was given: an option, a network, a file
   3    the machine lacks something: a tool, disk space
   4    a gate failed: two executors disagree
-  130  interrupted; the same command goes on from the last whole stage
+  130  interrupted (143: ended by TERM); the same command goes on from the last whole stage
 
 `COMMAND --help` has examples."""
 
@@ -223,7 +226,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        options.command(options)
+        with _signals_as_exceptions():
+            options.command(options)
     except NarrowgaugeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -234,6 +238,23 @@ def main(arguments: list[str] | None = None) -> int:
         print("\ninterrupted; the same command goes on from the last whole stage", file=sys.stderr)
         return 130
     return 0
+
+
+@contextmanager
+def _signals_as_exceptions() -> Iterator[None]:
+    """TERM, and HUP of a closed terminal, end us as Ctrl-C does: what we started is ended too."""
+
+    def end(number: int, frame: object) -> None:
+        print("\nended by a signal; the same command goes on from there", file=sys.stderr)
+        raise SystemExit(128 + number)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, end) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -25,7 +25,7 @@ from deploy.sealed import read_manifest
 from . import graph_file
 from .bitstream.execute import SUMMARY, build
 from .bitstream.plan import RESULTS, make_plan
-from .bitstream.vivado import find_vivado
+from .bitstream.vivado import find_vivado, lock_of
 from .board_gate import check_board, pynq_version
 from .bundle import write_bundle
 from .emit import emit
@@ -344,6 +344,7 @@ def build_bitstream(flow: Flow) -> None:
         for name in (*RESULTS, SUMMARY):
             shutil.copyfile(built / name, folder / name)
         shutil.rmtree(work, ignore_errors=True)
+        lock_of(work).unlink(missing_ok=True)
 
     flow.stage(
         BITSTREAM,

@@ -214,6 +214,10 @@ proc misbehave {step} {
             flush stdout
             exec kill -9 [pid]
         }
+        placement-hangs {
+            touch hangs.pid [pid]
+            exec sleep 300
+        }
         placement-unknown { error "\[Place 99-9\] nobody has seen this one" }
         routing-congestion {
             puts "CRITICAL WARNING: \[Route 35-162\] 12 signals failed to route due to routing\

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import onnx
@@ -26,7 +30,7 @@ from hw_build.bitstream import scripts, tcl, vivado_reports
 from hw_build.bitstream.execute import build
 from hw_build.bitstream.ip_wrapper import WRAPPER, instantiation, port_declarations, wrapper
 from hw_build.bitstream.plan import RESULTS, STEPS, Plan, make_plan
-from hw_build.bitstream.vivado import find_vivado, run_script
+from hw_build.bitstream.vivado import find_vivado, run_script, sole_builder
 from hw_build.blocks import Block
 from hw_build.boards import BOARDS
 from hw_build.emit import IDENTITY, emit
@@ -79,6 +83,18 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[l
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     monkeypatch.setenv("FAKE_VIVADO_RECORD", str(record))
     monkeypatch.setenv("NARROWGAUGE_STORE", str(tmp_path / "store"))
+    return lambda: [json.loads(line) for line in record.read_text().splitlines()]
+
+
+@pytest.fixture
+def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[list[str]]]:
+    """A fake docker beside the fake Vivado; returns the arguments of its calls so far."""
+    program = tmp_path / "Vivado" / "bin" / "docker"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{HERE}/fake_docker.py" "$@"\n')
+    program.chmod(0o755)
+    record = tmp_path / "docker-calls"
+    record.touch()
+    monkeypatch.setenv("FAKE_DOCKER_RECORD", str(record))
     return lambda: [json.loads(line) for line in record.read_text().splitlines()]
 
 
@@ -247,6 +263,107 @@ def test_a_killed_build_goes_on_and_a_whole_one_is_not_built_again(
     assert len(scripts_of(fake())) == 13
 
 
+BUILDER = """
+import pickle, sys
+from pathlib import Path
+from hw_build import flow
+from hw_build.bitstream.execute import build
+from hw_build.bitstream.vivado import find_vivado
+plan, place, work = pickle.load(sys.stdin.buffer)
+with flow._signals_as_exceptions():
+    build(plan, find_vivado(place), work)
+"""
+
+
+@contextmanager
+def hanging_build(plan: Plan, place: str, work: Path) -> Iterator[tuple[subprocess.Popen, int]]:
+    """A process that builds, whose Vivado hangs in the placement; and that Vivado's id."""
+    environment = {**os.environ, "FAKE_VIVADO_FAULT": "hangs", "PYTHONPATH": str(HERE.parent)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUILDER], env=environment, stdin=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.write(pickle.dumps((plan, place, work)))
+    process.stdin.close()
+    mark = work / "hangs.pid"
+    until(lambda: mark.is_file() and mark.read_text())
+    vivado = int(mark.read_text())
+    try:
+        yield process, vivado
+    finally:
+        for end, number in ((process.kill, ()), (os.kill, (vivado, signal.SIGKILL))):
+            with suppress(ProcessLookupError):
+                end(*number)
+        process.wait()
+
+
+def until(condition: Callable[[], object]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.02)
+    pytest.fail("waited in vain")
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@needs_tcl
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [("local", signal.SIGTERM), ("local", signal.SIGKILL), ("docker", signal.SIGKILL)],
+)
+def test_a_killed_flow_leaves_no_vivado_behind_and_goes_on(
+    place: str, number: int, plan: Plan, tmp_path: Path, fake, fake_docker
+) -> None:
+    work = tmp_path / "stage" / "work"
+    with hanging_build(plan, place, work) as (process, vivado):
+        process.send_signal(number)
+        assert process.wait(20) in (128 + number, -number)
+        until(lambda: not lives(vivado))
+    kills = [call for call in fake_docker() if call[0] == "kill"]
+    assert len(kills) == (place == "docker")
+    found = find_vivado(place)
+    assert found is not None
+    build(plan, found, work, say=[].append)
+    names = [f"{step.name}.tcl" for step in STEPS]
+    assert scripts_of(fake()) == [*names[:4], *names[3:]]
+
+
+@needs_tcl
+@pytest.mark.parametrize("place", ["local", "docker"])
+def test_a_vivado_that_outlived_everything_is_met(
+    place: str, plan: Plan, tmp_path: Path, fake, fake_docker
+) -> None:
+    work = tmp_path / "stage" / "work"
+    with hanging_build(plan, place, work) as (process, vivado):
+        leash = int(work.with_name("work.lock").read_text())
+        process.send_signal(signal.SIGSTOP)  # so that it does not see its child die
+        os.kill(leash, signal.SIGKILL)
+        process.kill()
+        process.wait()
+        assert lives(vivado)
+        if place == "local":
+            with pytest.raises(MachineError, match=f"process group {leash}") as caught:
+                run(plan, work)
+            assert f"kill -KILL -- -{leash}" in caught.value.fix
+            assert lives(vivado)
+            os.killpg(leash, signal.SIGKILL)
+        else:
+            os.killpg(leash, signal.SIGKILL)  # docker's client dies, the container does not
+            assert lives(vivado)
+        found = find_vivado(place)
+        assert found is not None
+        build(plan, found, work, say=[].append)
+        until(lambda: not lives(vivado))
+    names = [f"{step.name}.tcl" for step in STEPS]
+    assert scripts_of(fake()) == [*names[:4], *names[3:]]
+
+
 def test_a_plan_is_pure_and_names_no_place(
     accelerator: tuple[Path, tuple[Block, ...]], plan: Plan, tmp_path: Path
 ) -> None:
@@ -329,26 +446,23 @@ def test_missing_vivado_is_one_clear_message(tmp_path: Path, monkeypatch) -> Non
 
 
 def test_docker_gets_the_users_id_and_vivado_read_only(
-    tmp_path: Path, fake, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fake, fake_docker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     licence = tmp_path / "my.lic"
     licence.touch()
-    docker = tmp_path / "Vivado" / "bin" / "docker"
-    log = tmp_path / "docker-arguments"
-    docker.write_text(f'#!/bin/sh\necho "$@" > "{log}"\necho "vivado v2023.1 (64-bit)"\n')
-    docker.chmod(0o755)
     monkeypatch.setenv("XILINXD_LICENSE_FILE", f"2100@server:{licence}")
     found = find_vivado("docker")
     assert found is not None
-    assert found.version == "2023.1"
+    assert found.version == "2022.2"
     command = found.command("a.tcl", "a.log", tmp_path)
-    assert command[:3] == ["docker", "run", "--rm"]
+    assert command[:4] == ["docker", "run", "--rm", "--init"]
     text = " ".join(command)
+    assert "--cidfile a.log.container " in text
     assert f"--volume {tmp_path}/Vivado:{tmp_path}/Vivado:ro" in text
     assert f"--volume {licence}:{licence}:ro" in text
     assert f"--volume {tmp_path}:/build --workdir /build narrowgauge:build" in text
     assert f"--env XILINXD_LICENSE_FILE=2100@server:{licence}" in text
-    assert f"--user {os.getuid()}:{os.getgid()}" in log.read_text()
+    assert f"--user {os.getuid()}:{os.getgid()}" in " ".join(fake_docker()[0])
 
 
 def test_slack_is_judged_at_the_clock_that_was_asked_for() -> None:
@@ -400,7 +514,8 @@ def test_the_flow_builds_bundles_and_reports_a_bitstream(
     assert flow.main(["ip", str(out), "--out", str(folder)]) == 0
     found = find_vivado("local")
     assert found is not None
-    assert run_script(found, "package_ip.tcl", "package.log", folder) == 0
+    with sole_builder(folder) as lock:
+        assert run_script(found, "package_ip.tcl", "package.log", folder, lock) == 0
     assert (folder / "ip" / "component.xml").is_file()
     assert bundle.manifest.identity in (folder / "README.txt").read_text()
     lint(["-f", "files.f", "--top-module", "accelerator"], folder)

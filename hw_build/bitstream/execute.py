@@ -15,7 +15,7 @@ from deploy.errors import MachineError, NarrowgaugeError, UserError
 from deploy.store import Store
 
 from .plan import RESULTS, STEPS, Plan, Step
-from .vivado import Vivado, run_script
+from .vivado import Vivado, run_script, sole_builder
 from .vivado_log import Message, as_text, cause_of, fatal, messages_of
 from .vivado_reports import Timing, layer_of, read_timing, read_utilisation, unrouted_nets
 
@@ -44,7 +44,8 @@ def build(
     store = store or Store()
 
     def make(folder: Path) -> None:
-        summary = _run_steps(plan, vivado, work, store.root / HISTORY, say)
+        with sole_builder(work) as lock:
+            summary = _run_steps(plan, vivado, work, lock, store.root / HISTORY, say)
         for name in RESULTS:
             shutil.copyfile(work / name, folder / name)
         (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
@@ -53,7 +54,7 @@ def build(
 
 
 def _run_steps(
-    plan: Plan, vivado: Vivado, work: Path, history: Path, say: Callable[[str], None]
+    plan: Plan, vivado: Vivado, work: Path, lock: int, history: Path, say: Callable[[str], None]
 ) -> dict[str, Any]:
     _lay_out(plan, vivado, work)
     known = json.loads(history.read_text()) if history.is_file() else {}
@@ -68,7 +69,7 @@ def _run_steps(
             left = sum(seconds.get(later.name, 0) for later in STEPS[number - 1 :])
             say(where + (f": about {left / 60:.0f} min to go" if left else ""))
             started = time.monotonic()
-            code = run_script(vivado, f"{step.name}.tcl", log.name, work)
+            code = run_script(vivado, f"{step.name}.tcl", log.name, work, lock)
             _check(step, code, _log_of(log), work)
             seconds[step.name] = round(time.monotonic() - started, 1)
             write_atomically(done, "")
@@ -120,7 +121,7 @@ def _check(step: Step, code: int, log: str, work: Path) -> None:
     if cause is not None:
         kind: type[NarrowgaugeError] = UserError if "--target-fps" in cause.fix else MachineError
         raise kind(cause.what, where=f"Vivado, {step.title}", found=found, fix=cause.fix)
-    if code in (-9, 137):
+    if code == 137:
         raise MachineError(
             "Vivado was killed, most likely because memory ran out",
             where=f"Vivado, {step.title}",

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
-import signal
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.errors import MachineError
+
+from . import leash
+from .leash import end_container
 
 PLACES = ("auto", "local", "docker", "none")
 """Where Vivado may run: here if it is found (auto), here, in a container, nowhere."""
@@ -19,7 +25,8 @@ IMAGE = "narrowgauge:build"
 INSTALLATION = "XILINX_VIVADO"
 """The variable that Vivado's settings64.sh sets to its folder."""
 
-SECONDS_TO_END = 10.0
+CONTAINER = ".container"
+"""Ends the name of the file that takes a container's id, beside the log."""
 LICENCES = ("XILINXD_LICENSE_FILE", "LM_LICENSE_FILE")
 
 
@@ -42,7 +49,9 @@ class Vivado:
     def command(self, script: str, log: str, folder: Path) -> list[str]:
         """The argument list that runs `script` in `folder`; all names are relative to it."""
         options = ["-mode", "batch", "-nojournal", "-notrace", "-log", log, "-source", script]
-        prefix = _container(self.installation, folder) if self.place == "docker" else []
+        prefix: list[str] = []
+        if self.place == "docker":
+            prefix = _container(self.installation, folder, f"{log}{CONTAINER}")
         return [*prefix, self.program, *options]
 
 
@@ -75,37 +84,72 @@ def find_vivado(place: str) -> Vivado | None:
     return replace(unknown, version=_version(unknown))
 
 
-def run_script(vivado: Vivado, script: str, log: str, folder: Path) -> int:
-    """Runs one script and returns the exit code, negative if a signal ended it.
+def lock_of(work: Path) -> Path:
+    """The file whose lock `sole_builder` holds: beside the folder, which may be made anew."""
+    return work.with_name(f"{work.name}.lock")
 
-    Whatever ends us by an exception ends Vivado and its children too.
+
+@contextmanager
+def sole_builder(work: Path) -> Iterator[int]:
+    """Holds the lock of the folder `work`, and gives its file's number for `run_script`.
+
+    Vivado inherits the lock: what outlives its flow keeps the next one out of `work`.
+
+    Raises:
+        MachineError: a Vivado of an earlier run still works there.
     """
-    command = vivado.command(script, log, folder)
+    path = lock_of(work)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            group = lock.read()
+            raise MachineError(
+                "a Vivado of an earlier run still works here",
+                where=str(work),
+                found=f"process group {group or 'not known yet'}",
+                fix=f"wait for it, or end it: kill -KILL -- -{group or 'GROUP'}; "
+                "then the same command goes on",
+            ) from None
+        for id_file in work.glob(f"*{CONTAINER}"):  # docker inherits no lock
+            end_container(id_file)
+        yield lock.fileno()
+
+
+def run_script(vivado: Vivado, script: str, log: str, folder: Path, lock: int) -> int:
+    """Runs one script and returns the exit code, 128 and more if a signal ended it.
+
+    Whatever ends us, be it signal 9, ends Vivado, its children and its container too.
+
+    Args:
+        lock: what `sole_builder` gives.
+    """
+    container = folder / f"{log}{CONTAINER}"
     with (
         open(folder / f"{log}.out", "wb") as out,
         subprocess.Popen(
-            command,
+            [sys.executable, "-I", leash.__file__, *vivado.command(script, log, folder)],
             cwd=folder,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=(lock,),
         ) as process,
     ):
+        os.ftruncate(lock, 0)
+        os.write(lock, str(process.pid).encode())
         try:
             return process.wait()
         except BaseException:
-            _end(process)
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait()
             raise
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Asks the process and its children to end (docker passes that on), then makes them."""
-    os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(SECONDS_TO_END)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        finally:
+            container.unlink(missing_ok=True)
 
 
 def _program() -> Path | None:
@@ -117,7 +161,7 @@ def _program() -> Path | None:
 
 
 def _version(vivado: Vivado) -> str:
-    prefix = _container(vivado.installation, None) if vivado.place == "docker" else []
+    prefix = _container(vivado.installation) if vivado.place == "docker" else []
     done = subprocess.run(
         [*prefix, vivado.program, "-version"],
         stdin=subprocess.DEVNULL,
@@ -137,9 +181,13 @@ def _version(vivado: Vivado) -> str:
     return found[1]
 
 
-def _container(installation: Path, folder: Path | None) -> list[str]:
-    """A container that sees Vivado and licence files read-only, and writes as this user."""
-    arguments = ["docker", "run", "--rm", "--user", f"{os.getuid()}:{os.getgid()}"]
+def _container(installation: Path, folder: Path | None = None, id_file: str = "") -> list[str]:
+    """A container that sees Vivado and licence files read-only, and writes as this user.
+
+    --init: Vivado as the first process of a container would not hear of signals.
+    """
+    arguments = ["docker", "run", "--rm", "--init", "--user", f"{os.getuid()}:{os.getgid()}"]
+    arguments += [leash.CID_OPTION, id_file] if id_file else []
     arguments += ["--volume", f"{installation}:{installation}:ro"]
     arguments += ["--env", f"{INSTALLATION}={installation}", "--env", "HOME=/tmp"]
     for name in LICENCES:
