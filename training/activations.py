@@ -9,8 +9,20 @@ import torch
 from brevitas.nn import QuantIdentity
 from torch import Tensor
 
+from training.constant_levels import activation_levels, straight_levels
 from training.quantisers import ACTIVATION_METHOD_BITS, activation_quantiser, unsigned_quantiser
 from training.weight_methods import straight_through
+
+
+class ConstantLevels(QuantIdentity):
+    """A quantiser of constant levels, by its name; in training without Brevitas' own steps."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(act_quant=activation_quantiser(name))
+        self._levels = activation_levels(name)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._levels(x) if self.training else super().forward(x)
 
 
 class Quinary(QuantIdentity):
@@ -23,7 +35,8 @@ class Quinary(QuantIdentity):
         super().__init__(act_quant=activation_quantiser("int3").let(min_val=-1.5, max_val=1.5))
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.clamp(-1.0, 1.0))
+        x = x.clamp(-1.0, 1.0)
+        return straight_levels(x, 2) if self.training else super().forward(x)
 
 
 class Dorefa(QuantIdentity):
@@ -34,10 +47,10 @@ class Dorefa(QuantIdentity):
 
     def __init__(self, bits: int) -> None:
         super().__init__(act_quant=unsigned_quantiser(bits))
+        self._n = 2**bits - 1
 
     def forward(self, x: Tensor) -> Tensor:
-        # The quantiser clips as well, but its gradient would reach half a step further.
-        return super().forward(x.clamp(0.0, 1.0) if self.training else x)
+        return straight_levels(x.clamp(0.0, 1.0), self._n) if self.training else super().forward(x)
 
 
 class StochasticBinary(QuantIdentity):
@@ -65,5 +78,4 @@ def quantised_activation(name: str) -> QuantIdentity | None:
             return StochasticBinary()
         case _ if name in ACTIVATION_METHOD_BITS:
             return Dorefa(ACTIVATION_METHOD_BITS[name])
-    quantiser = activation_quantiser(name)
-    return None if quantiser is None else QuantIdentity(act_quant=quantiser)
+    return None if name == "float" else ConstantLevels(name)

@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-from brevitas.nn import QuantConv1d, QuantConv2d, QuantLinear
 from torch import Tensor, nn
 
 from deploy.errors import UserError
@@ -20,11 +19,11 @@ from training.activations import quantised_activation
 from training.gradients import with_quantised_gradient
 from training.method_quantiser import has_fixed_range
 from training.norms import norm_of
-from training.quantisers import weight_quantiser
+from training.weighted_layers import Conv1d, Conv2d, Linear
 
 Shape = tuple[int, ...]
 
-_CONVOLUTIONS = {1: QuantConv1d, 2: QuantConv2d}
+_CONVOLUTIONS = {1: Conv1d, 2: Conv2d}
 _MAX_POOLS = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
 _AVERAGE_POOLS = {1: nn.AvgPool1d, 2: nn.AvgPool2d}
 
@@ -41,11 +40,11 @@ def linear_of(
     *,
     one_scale: bool = False,
     has_bias: bool = False,
-) -> QuantLinear:
+) -> Linear:
     """`one_scale`: for the scores, whose greatest is to be the greatest integer's."""
-    quantiser = weight_quantiser(quantiser_name, one_scale)
-    layer = QuantLinear(n_inputs, n_outputs, bias=has_bias, weight_quant=quantiser)
-    return _with_spread_weights(layer)
+    return _with_spread_weights(
+        Linear(quantiser_name, n_inputs, n_outputs, one_scale=one_scale, bias=has_bias)
+    )
 
 
 def _with_spread_weights(layer: nn.Module) -> nn.Module:
@@ -155,6 +154,7 @@ class LayerBuilder:
         activation: nn.Module | None = None,
     ) -> tuple[nn.Sequential, Shape]:
         convolution = _CONVOLUTIONS[len(shape) - 1](
+            self.network.weight_quantiser,
             shape[0],
             channels,
             kernel,
@@ -162,7 +162,6 @@ class LayerBuilder:
             padding=padding,
             groups=groups,
             bias=self._has_bias,
-            weight_quant=weight_quantiser(self.network.weight_quantiser),
         )
         layer = nn.Sequential()
         layer.add_module("convolution", _with_spread_weights(convolution))

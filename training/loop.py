@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from deploy.errors import UserError
 from deploy.run_directory import write_atomically
+from training.activations import ConstantLevels
 from training.augmentation import crop_and_flip
 from training.config import TrainingConfig
 from training.dataset import Dataset
@@ -37,22 +38,33 @@ CHECKPOINT = "checkpoint.pt"
 class Samples:
     """One part of a data set on the training device: uint8 images, int64 labels.
 
-    Images are arranged as the network takes them: (N, *input_shape).
+    Images are arranged as the network takes them: (N, *input_shape). Where a sample is the same
+    every time, `integers` are its levels after the network's input quantiser, int8 of that shape:
+    what it makes of the sample is scale * integer.
     """
 
     images: Tensor
     labels: Tensor
     full_scale: int
     augmentation: str = "none"
+    integers: Tensor | None = None
+    scale: float = 1.0
 
     def inputs(self, index: Tensor | slice) -> Tensor:
         """What the network takes, float32 in [0, 1], for some of the samples."""
         return self.unit(self.images[index])
 
-    def augmented_inputs(self, index: Tensor) -> Tensor:
-        """The same of training samples, changed at random where the config says so."""
-        images = self.images[index]
-        return self.unit(crop_and_flip(images) if self.augmentation == "crop_flip" else images)
+    def training_inputs(self, index: Tensor) -> tuple[Tensor, bool]:
+        """What the network takes in training, changed at random where the config says so.
+
+        And whether it went through the network's input quantiser already.
+        """
+        if self.integers is not None:
+            levels = self.integers.index_select(0, index).to(torch.float32)
+            return (levels if self.scale == 1.0 else levels.mul_(self.scale)), True
+        images = self.images.index_select(0, index)  # ten times as fast as images[index]
+        images = crop_and_flip(images) if self.augmentation == "crop_flip" else images
+        return self.unit(images), False
 
     def unit(self, images: Tensor) -> Tensor:
         return images.to(torch.float32) / self.full_scale
@@ -77,7 +89,20 @@ def train_samples(
             fix='set data.augmentation to "none", or take a convolutional network',
         )
     samples = _samples(dataset.train_images, dataset.train_labels, dataset, network, device)
+    if augmentation == "none" and isinstance(network.input_quantiser, ConstantLevels):
+        return _quantised_once(samples, network)
     return replace(samples, augmentation=augmentation)
+
+
+@torch.no_grad()
+def _quantised_once(samples: Samples, network: Network) -> Samples:
+    scale = network.input_quantiser.act_quant.scale()
+    parts = samples.images.split(_EVALUATION_BATCH)
+    integers = [
+        torch.round(network.quantised_input(samples.unit(part)) / scale).to(torch.int8)
+        for part in parts
+    ]
+    return replace(samples, integers=torch.cat(integers), scale=scale.item())
 
 
 def evaluation_samples(dataset: Dataset, network: Network, device: str = "cpu") -> Samples:
@@ -175,7 +200,7 @@ def _train_epoch(
         rate = rate_at(config, done)
         set_rate(optimiser, rate)
         labels = samples.labels[batch]
-        scores = network(samples.augmented_inputs(batch))
+        scores = network(*samples.training_inputs(batch))
         loss = loss_of(scores, labels)
         optimiser.zero_grad()
         loss.backward()

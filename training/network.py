@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -42,8 +43,12 @@ class Network(nn.Module):
         """From the quantised input to what `output` takes."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.output(self.body(self.input_quantiser(2.0 * x - 1.0)))
+    def forward(self, x: Tensor, is_quantised: bool = False) -> Tensor:
+        """`is_quantised`: x is what `quantised_input` makes of the input."""
+        return self.output(self.body(x if is_quantised else self.quantised_input(x)))
+
+    def quantised_input(self, x: Tensor) -> Tensor:
+        return self.input_quantiser(2.0 * x - 1.0)
 
     def arrange(self, images: np.ndarray) -> np.ndarray:
         """A data set's flat images (N, F), channels last, as (N, *input_shape)."""
@@ -58,16 +63,24 @@ class Network(nn.Module):
         TTQ's two; that of the scores, for the arg max; that of a norm behind an add or an average
         pool, which has no row of weights of its own that hardware could negate.
         """
+        for parameter, least, greatest in self._ranges:
+            parameter.clamp_(least, greatest)
+
+    @cached_property
+    def _ranges(self) -> list[tuple[nn.Parameter, float, float | None]]:
+        """Parameters with their least and, if there is one, greatest value."""
+        ranges: list[tuple[nn.Parameter, float, float | None]] = []
         for module in self.modules():
             if isinstance(module, TtqQuantiser):
-                module.positive.clamp_(min=_LEAST_SCALE)
-                module.negative.clamp_(min=_LEAST_SCALE)
+                ranges.append((module.positive, _LEAST_SCALE, None))
+                ranges.append((module.negative, _LEAST_SCALE, None))
             elif has_quantised_weights(module) and has_fixed_range(module):
-                module.weight.clamp_(-1.0, 1.0)
+                ranges.append((module.weight, -1.0, 1.0))
             elif isinstance(module, Residual | AveragePool) and self.is_normalised:
-                module.norm.weight.clamp_(min=_LEAST_SCALE)
+                ranges.append((module.norm.weight, _LEAST_SCALE, None))
         if self.is_normalised:
-            self.output.norm.gamma.clamp_(min=_LEAST_SCALE)
+            ranges.append((self.output.norm.gamma, _LEAST_SCALE, None))
+        return ranges
 
 
 def has_quantised_weights(module: nn.Module) -> bool:

@@ -62,10 +62,12 @@ def optimiser_of(network: Network, config: TrainingConfig) -> torch.optim.Optimi
     groups = _groups(network) if config.glorot_scaled_rates else [_group(network.parameters(), 1.0)]
     match config.optimiser:
         case "sgd":
-            return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+            return torch.optim.SGD(
+                groups, lr=config.learning_rate, momentum=config.momentum, fused=True
+            )
         case "shift_adamax":
             return ShiftAdaMax(groups, lr=config.learning_rate)
-    return torch.optim.Adam(groups, lr=config.learning_rate)
+    return torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
 
 
 def _groups(network: Network) -> list[dict[str, Any]]:
