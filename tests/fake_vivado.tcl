@@ -197,6 +197,12 @@ proc misbehave {step} {
             flush stdout
             exit 134
         }
+        synthesis-crash {
+            puts "realloc(): invalid pointer"
+            puts "Abnormal program termination (6)"
+            flush stdout
+            exit 134
+        }
         synthesis-readmem {
             puts "CRITICAL WARNING: \[Synth 8-4445\] could not open \$readmem data file\
                 'identity.mem'; please make sure the file is added to project and has read\

@@ -68,7 +68,9 @@ def gone(source: str) -> bool:
 def test_the_dockerfile_keeps_the_rules() -> None:
     text = (ROOT / "Dockerfile").read_text()
     assert set(TARGETS) <= set(stages(text))
-    assert instructions(text)[0] == ("ARG", "BASE_IMAGE=debian:bookworm-slim")
+    day = re.fullmatch(r"BASE_IMAGE=debian:bookworm-(\d{8})-slim", instructions(text)[0][1])
+    assert day, "the base is pinned by the day of its tag"
+    assert ("ARG", f"SNAPSHOT={day[1]}T000000Z") in instructions(text)
     assert complaints(text) == []
 
 
@@ -101,25 +103,38 @@ def make(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.Comp
 
 
 def test_make_builds_the_image_and_runs_as_the_user(tmp_path: Path) -> None:
-    licence = tmp_path / "x.lic"
-    licence.touch()
+    licences = [tmp_path / "x.lic", tmp_path / "y.lic"]
+    for licence in licences:
+        licence.touch()
     done = make(
         tmp_path,
         *("docker-build", "MODEL=runs/digits", "BOARD=kv260", "FLOW=--clock-mhz 150"),
         XILINX_VIVADO="/tools/Vivado/2022.2",
-        XILINXD_LICENSE_FILE=str(licence),
+        XILINX_VITIS="/tools/Vitis/2022.2",
+        XILINXD_LICENSE_FILE=f"{licences[0]}:2100@server",
+        LM_LICENSE_FILE=str(licences[1]),
+        PIP_INDEX_URL="https://packages.example/simple",
     )
     assert done.returncode == 0, done.stderr
     image, run = (" ".join(line.split()) for line in done.stdout.splitlines())
     assert image.startswith("docker build --target build ")
+    assert "--build-arg PIP_INDEX_URL=https://packages.example/simple " in image
+    assert "SNAPSHOT" not in image
     assert image.endswith(f"--tag {IMAGE} .")
     assert f"--user {os.getuid()}:{os.getgid()} " in run
     assert "--volume /tools/Vivado/2022.2:/tools/Vivado/2022.2:ro --env XILINX_VIVADO" in run
-    assert f"--volume {licence}:{licence}:ro" in run
+    assert "--volume /tools/Vitis/2022.2:/tools/Vitis/2022.2:ro --env XILINX_VITIS" in run
+    assert "--env XILINXD_LICENSE_FILE --env LM_LICENSE_FILE --network host" in run
+    for licence in licences:
+        assert run.count(f"--volume {licence}:{licence}:ro") == 1
+    store = tmp_path / ".cache" / "narrowgauge-docker"
+    assert f"--volume {store}:/store --env NARROWGAUGE_STORE=/store" in run
+    assert store.is_dir()
     assert run.endswith(
         f"{IMAGE} python -m hw_build.flow run runs/digits --board kv260 --clock-mhz 150"
     )
-    bare = make(tmp_path, "docker-build", "MODEL=runs/digits").stdout
+    bare = make(tmp_path, "docker-build", "MODEL=runs/digits", "SNAPSHOT=").stdout
+    assert "--build-arg SNAPSHOT= " in bare
     assert "XILINX" not in bare
     assert "--network" not in bare
 

@@ -199,6 +199,7 @@ def test_a_planted_fault_of_a_script_is_caught(
         ("licence", MachineError, "no licence for this part", "XILINXD_LICENSE_FILE"),
         ("memory", MachineError, "ran out of memory", "close other programs"),
         ("readmem", MachineError, "would have been empty", "fault of the plan"),
+        ("crash", MachineError, "Vivado crashed", "LD_PRELOAD"),
         ("fit", UserError, "does not fit the part", "--target-fps"),
         ("killed", MachineError, "Vivado was killed", "goes on from this step"),
         ("unknown", MachineError, "[Place 99-9] nobody has seen this one", "4_placement.log"),
@@ -451,6 +452,7 @@ def test_docker_gets_the_users_id_and_vivado_read_only(
     licence = tmp_path / "my.lic"
     licence.touch()
     monkeypatch.setenv("XILINXD_LICENSE_FILE", f"2100@server:{licence}")
+    monkeypatch.setenv("XILINX_VITIS", "/tools/Vitis")
     found = find_vivado("docker")
     assert found is not None
     assert found.version == "2022.2"
@@ -459,6 +461,7 @@ def test_docker_gets_the_users_id_and_vivado_read_only(
     text = " ".join(command)
     assert "--cidfile a.log.container " in text
     assert f"--volume {tmp_path}/Vivado:{tmp_path}/Vivado:ro" in text
+    assert "--volume /tools/Vitis:/tools/Vitis:ro --env XILINX_VITIS=/tools/Vitis" in text
     assert f"--volume {licence}:{licence}:ro" in text
     assert f"--volume {tmp_path}:/build --workdir /build narrowgauge:build" in text
     assert f"--env XILINXD_LICENSE_FILE=2100@server:{licence}" in text

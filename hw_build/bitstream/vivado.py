@@ -25,6 +25,9 @@ IMAGE = "narrowgauge:build"
 INSTALLATION = "XILINX_VIVADO"
 """The variable that Vivado's settings64.sh sets to its folder."""
 
+COMPANIONS = ("XILINX_VITIS", "XILINX_HLS")
+"""Those of Vitis, which containers see as well."""
+
 CONTAINER = ".container"
 """Ends the name of the file that takes a container's id, beside the log."""
 LICENCES = ("XILINXD_LICENSE_FILE", "LM_LICENSE_FILE")
@@ -188,8 +191,10 @@ def _container(installation: Path, folder: Path | None = None, id_file: str = ""
     """
     arguments = ["docker", "run", "--rm", "--init", "--user", f"{os.getuid()}:{os.getgid()}"]
     arguments += [leash.CID_OPTION, id_file] if id_file else []
-    arguments += ["--volume", f"{installation}:{installation}:ro"]
-    arguments += ["--env", f"{INSTALLATION}={installation}", "--env", "HOME=/tmp"]
+    folders = {name: os.environ[name] for name in COMPANIONS if os.environ.get(name)}
+    for name, path in {INSTALLATION: str(installation), **folders}.items():
+        arguments += ["--volume", f"{path}:{path}:ro", "--env", f"{name}={path}"]
+    arguments += ["--env", "HOME=/tmp"]
     for name in LICENCES:
         value = os.environ.get(name)
         if value is None:

@@ -70,6 +70,12 @@ CAUSES = (
         "the disk is full",
         "free some space; the same command goes on from this step",
     ),
+    Cause(
+        r"realloc\(\): invalid pointer|Abnormal program termination",
+        "Vivado crashed, as it does in containers whose libudev it loads too late",
+        "`make docker-image` makes an image that loads it first; elsewhere: "
+        "export LD_PRELOAD=/lib/x86_64-linux-gnu/libudev.so.1",
+    ),
 )
 """In the order in which they are looked for."""
 
