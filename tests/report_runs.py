@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from deploy.run_directory import RunDirectory
+from hw_build.bitstream import CAVEAT
 from hw_build.blocks import Block
 from hw_build.fifos import with_fifos
 from hw_build.folding import Folding, save_folding
@@ -205,6 +206,28 @@ def cross_check(run: Run) -> None:
         },
         {"folding": run.path / "05_folding" / "folding.json"},
     )
+
+
+def route(run: Run) -> None:
+    path = {"source": "a/b", "destination": "c/<d>", "slack_ns": 0.5, "requirement_ns": 10.0}
+    warning = {"is_error": False, "identity": "Common 17-1000", "text": "look at <this>"}
+    summary = {
+        "kind": "routed by Vivado",
+        "caveat": CAVEAT,
+        "vivado": "2022.2",
+        "clock_mhz": CLOCK_MHZ,
+        "timing": {
+            "slack_ns": 0.521,
+            "hold_slack_ns": 0.03,
+            "most_mhz": 105.5,
+            "layer": "fc0",
+            "path": {**path, "levels": 9},
+        },
+        "whole": {"lut": 1234.0, "ff": 2345.0, "bram36": 6.5, "dsp": 0.0},
+        "accelerator": {"lut": 777.0, "ff": 888.0, "bram36": 1.5, "dsp": 0.0},
+        "critical_warnings": [warning],
+    }
+    run.stage("09_bitstream", {"bitstream.json": summary}, {"rtl": run.path / "06_rtl"})
 
 
 def image_run(path: Path) -> Run:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from chromium import Browser, chromium
 from report_records import FIGURES, write_reports
-from report_runs import cross_check, image_run, made_run, network, synthesise
+from report_runs import cross_check, image_run, made_run, network, route, synthesise
 
 from hw_build.comparison import write_comparison
 
@@ -54,6 +54,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     mlp, images = made_run(folder / "mlp", network()), image_run(folder / "images")
     synthesise(mlp)
     cross_check(mlp)
+    route(mlp)
     for run in (mlp, images):
         run.report()
     write_comparison(write_reports(folder / "runs"), folder / "compare.html")

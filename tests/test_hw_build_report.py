@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_runs import CLOCK_MHZ, Run, cells, cross_check, image_run, made_run, network, synthesise
+from report_runs import (
+    CLOCK_MHZ,
+    Run,
+    cells,
+    cross_check,
+    image_run,
+    made_run,
+    network,
+    route,
+    synthesise,
+)
 
 from deploy.errors import UserError
 from hw_build import report_stages
@@ -201,6 +211,26 @@ def test_finn_stands_beside_the_own_figures(run: Run) -> None:
     assert "MVAU_hls_0" in html
     assert "estimated by FINN" in html
     assert "accumulator of MVAU_hls_0 widened" in html
+
+
+def test_a_bitstream_stands_beside_the_estimates(run: Run) -> None:
+    record, html = run.report()
+    assert record["bitstream"] is None
+    assert "routed" not in html
+    route(run)
+    record, html = run.report()
+    assert record["bitstream"]["caveat"] == "Not yet run on Vivado by this project"
+    assert "routed by Vivado 2022.2. <b>Not yet run on Vivado by this project</b>" in html
+    assert "synthesised by Yosys but neither placed nor timed, or routed by Vivado." in html
+    row = re.search(r'<tr><th scope="row">LUT</th>(.*?777.*?)</tr>', html)
+    assert row
+    share = 100 * 1234 / record["board"]["lut"]
+    estimated = record["resources"]["estimated"]["lut"]
+    shown = [f"{estimated:,.0f}", "777", off_by(estimated, 777), "1,234", f"{share:.1f} %"]
+    assert re.findall(r'<td class="n">(.*?)</td>', row[1]) == shown
+    assert "Slack 0.521 ns at 100 MHz: no slack is left at 105.5 MHz." in html
+    assert "ends in fc0, 9 levels of logic, from a/b to c/&lt;d&gt;" in html
+    assert "Critical warning [Common 17-1000]: look at &lt;this&gt;" in html
 
 
 def test_training_is_shown_only_if_its_model_was_compiled(run: Run) -> None:

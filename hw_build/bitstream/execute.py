@@ -14,6 +14,7 @@ from deploy.durable import write_atomically
 from deploy.errors import MachineError, NarrowgaugeError, UserError
 from deploy.store import Store
 
+from . import CAVEAT
 from .plan import RESULTS, STEPS, Plan, Step
 from .vivado import Vivado, run_script, sole_builder
 from .vivado_log import Message, as_text, cause_of, fatal, messages_of
@@ -82,6 +83,7 @@ def _run_steps(
     write_atomically(history, json.dumps({**known, plan.board.name: seconds}))
     return {
         "kind": KIND,
+        "caveat": CAVEAT,
         "vivado": vivado.version,
         "plan": plan.digest,
         "clock_mhz": plan.clock_mhz,

@@ -10,7 +10,7 @@ from deploy.run_directory import RunDirectory
 
 from ..boards import board_named
 from ..emit import TOP, identity_of
-from . import scripts
+from . import CAVEAT, scripts
 from .ip_wrapper import WRAPPER, instantiation
 from .plan import rtl_files
 
@@ -23,7 +23,7 @@ files.f          the sources, each after those that it uses; top module `acceler
 instance.v       a template: an instance of the accelerator
 package_ip.tcl   makes a Vivado IP in ip/: vivado -mode batch -source package_ip.tcl
 
-Not yet run on Vivado by this project.
+{caveat}.
 
 Clock `clk`; reset `resetn`, synchronous, active low.
 s_axis           AXI4-Stream in, {bits} bits; tlast is not looked at
@@ -65,6 +65,7 @@ def write_ip(run: Path, out: Path) -> None:
         "package_ip.tcl": scripts.package_ip(part, modules, memories),
         "instance.v": instantiation(bits),
         "README.txt": README.format(
+            caveat=CAVEAT,
             run=run.name,
             ports=first_line.removeprefix("// ").rstrip("."),
             wrapper=WRAPPER,

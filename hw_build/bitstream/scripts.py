@@ -11,6 +11,7 @@ from deploy.handoff import ACCELERATOR, DMA, Block, blocks_of
 from deploy.registers import ADDRESS_RANGE
 
 from ..boards import Board
+from . import CAVEAT
 from .ip_wrapper import BUSES, WRAPPER
 from .systems import PS, system_of
 from .tcl import properties, word, word_list
@@ -20,7 +21,7 @@ PROJECT, DESIGN = "project", "system"
 PROJECT_FILE = f"{PROJECT}/{PROJECT}.xpr"
 DESIGN_TOP = f"{DESIGN}_wrapper"
 DESIGN_FILE = f"{PROJECT}/{PROJECT}.srcs/sources_1/bd/{DESIGN}/{DESIGN}.bd"
-HEAD = "# Written by the bitstream plan. Not yet run on Vivado by this project."
+HEAD = f"# Written by the bitstream plan. {CAVEAT}."
 
 
 def package_ip(part: str, sources: list[str], memories: list[str]) -> str:
