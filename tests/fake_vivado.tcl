@@ -25,7 +25,8 @@ set commands {
     get_bd_pins {{} {} 1 1}
     get_bd_intf_pins {{} {} 1 1}
     get_bd_addr_spaces {{} {} 1 1}
-    get_bd_addr_segs {{-of_objects} {} 0 1}
+    get_bd_addr_segs {{-of_objects} {-quiet} 0 1}
+    exclude_bd_addr_seg {{-target_address_space} {} 1 1}
     make_bd_intf_pins_external {{-name} {} 1 1}
     connect_bd_net {{} {} 2 2}
     connect_bd_intf_net {{} {} 2 2}
@@ -142,6 +143,7 @@ proc perform {name options plain} {
             return [known_cell [lindex $plain 0]]
         }
         get_bd_addr_segs {
+            if {[dict exists $options -quiet]} {return [lrange [lindex $plain 0] 0 1]}
             if {[llength $plain]} {return [known_cell [lindex $plain 0]]}
             return [dict get $options -of_objects]/Reg
         }
@@ -210,6 +212,7 @@ proc misbehave {step} {
         }
         synthesis-critical {
             puts "CRITICAL WARNING: \[Common 17-1000\] something to look at"
+            puts "CRITICAL WARNING: \[PSU-1\] PCW_UIPARAM_DDR_DQS_TO_CLK_DELAY_0 is negative"
         }
         placement-fit {
             error "\[Place 30-640\] Place Check : This design requires more Slice LUTs cells than\

@@ -211,6 +211,7 @@ def cross_check(run: Run) -> None:
 def route(run: Run) -> None:
     path = {"source": "a/b", "destination": "c/<d>", "slack_ns": 0.5, "requirement_ns": 10.0}
     warning = {"is_error": False, "identity": "Common 17-1000", "text": "look at <this>"}
+    warning["meaning"] = "harmless"
     summary = {
         "kind": "routed by Vivado",
         "caveat": CAVEAT,

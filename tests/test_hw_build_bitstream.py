@@ -26,8 +26,9 @@ from deploy.handoff import blocks_of
 from deploy.registers import ADDRESS_RANGE, identity_words
 from deploy.store import Store
 from hw_build import flow
-from hw_build.bitstream import scripts, tcl, vivado_reports
+from hw_build.bitstream import scripts, tcl, vivado_log, vivado_reports
 from hw_build.bitstream.execute import build
+from hw_build.bitstream.history import History
 from hw_build.bitstream.ip_wrapper import WRAPPER, instantiation, port_declarations, wrapper
 from hw_build.bitstream.plan import RESULTS, STEPS, Plan, make_plan
 from hw_build.bitstream.vivado import find_vivado, run_script, sole_builder
@@ -240,9 +241,51 @@ def test_a_critical_warning_is_shown_and_kept(
     monkeypatch.setenv("FAKE_VIVADO_FAULT", "critical")
     said: list[str] = []
     built = run(plan, tmp_path / "work", said)
-    assert "  critical warnings: [Common 17-1000] something to look at" in said
+    at = said.index("  critical warning: [Common 17-1000] something to look at")
+    assert said[at + 1].startswith("  critical warning: [PSU-1] PCW_UIPARAM_DDR_DQS_TO_CLK_DELAY_0")
+    assert said[at + 2].endswith("harmless")
     warnings = json.loads((built / "bitstream.json").read_text())["critical_warnings"]
-    assert [warning["identity"] for warning in warnings] == ["Common 17-1000"]
+    assert [warning["identity"] for warning in warnings] == ["Common 17-1000", "PSU-1"]
+    assert [warning["meaning"] is None for warning in warnings] == [True, False]
+
+
+LOGS = {
+    "INFO: [Common 17-349] Got license for feature; license expired in 3 days\n": None,
+    "INFO: peak memory; out of memory is far\nERROR: [Place 99-9] other\n": None,
+    "terminate called after throwing an instance of 'std::bad_alloc'\n": "ran out of memory",
+    "INFO: all is well\n" * 99 + "realloc(): invalid pointer\n": "crashed",
+    "realloc(): invalid pointer\n" + "INFO: all is well\n" * 99: None,
+    "WARNING: failed to route once\nERROR: [X 1-1] No space left on device\n": "the disk is full",
+}
+
+
+@pytest.mark.parametrize("log", LOGS)
+def test_no_information_is_taken_for_a_cause(log: str) -> None:
+    cause, expected = vivado_log.cause_of(log), LOGS[log]
+    assert (cause is None) == (expected is None)
+    assert cause is None or expected in cause.what
+
+
+@needs_tcl
+def test_the_time_to_go_is_that_of_the_like_of_it(
+    plan: Plan, tmp_path: Path, fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Store().root
+    root.mkdir()
+    for lut, minutes in ((plan.lut, 10), (64 * plan.lut, 100)):
+        history = History(root, "pynq_z2", lut)
+        for step in STEPS:
+            history.record(step.name, 60.0 * minutes)
+    said: list[str] = []
+    monkeypatch.setenv("FAKE_VIVADO_FAULT", "killed")
+    with pytest.raises(MachineError):
+        run(plan, tmp_path / "work", said)
+    assert said[0].endswith("step 1 of 6, packaging the IP: about 60 min to go")
+    assert said[3].endswith("step 4 of 6, placement: about 30 min to go")
+    seen = History(root, "pynq_z2", plan.lut).seconds()
+    assert max(seen[step.name] for step in STEPS[:3]) < 60 < seen["4_placement"]
+    assert History(root, "pynq_z2", 100 * plan.lut).seconds()["1_package"] == 6000
+    assert History(root, "zcu104", plan.lut).seconds() == {}
 
 
 @needs_tcl

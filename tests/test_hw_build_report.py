@@ -230,7 +230,7 @@ def test_a_bitstream_stands_beside_the_estimates(run: Run) -> None:
     assert re.findall(r'<td class="n">(.*?)</td>', row[1]) == shown
     assert "Slack 0.521 ns at 100 MHz: no slack is left at 105.5 MHz." in html
     assert "ends in fc0, 9 levels of logic, from a/b to c/&lt;d&gt;" in html
-    assert "Critical warning [Common 17-1000]: look at &lt;this&gt;" in html
+    assert "Critical warning [Common 17-1000]: look at &lt;this&gt; (harmless)" in html
 
 
 def test_training_is_shown_only_if_its_model_was_compiled(run: Run) -> None:

@@ -15,15 +15,14 @@ from deploy.errors import MachineError, NarrowgaugeError, UserError
 from deploy.store import Store
 
 from . import CAVEAT
+from .history import History
 from .plan import RESULTS, STEPS, Plan, Step
 from .vivado import Vivado, run_script, sole_builder
-from .vivado_log import Message, as_text, cause_of, fatal, messages_of
+from .vivado_log import Message, as_text, cause_of, fatal, meaning_of, messages_of
 from .vivado_reports import Timing, layer_of, read_timing, read_utilisation, unrouted_nets
 
 KIND = "routed by Vivado"
 SUMMARY = "bitstream.json"
-HISTORY = "seconds.json"
-"""Beside the store's entries: how long each step took in the last build for a board."""
 
 
 def build(
@@ -45,8 +44,9 @@ def build(
     store = store or Store()
 
     def make(folder: Path) -> None:
+        history = History(store.root, plan.board.name, plan.lut)
         with sole_builder(work) as lock:
-            summary = _run_steps(plan, vivado, work, lock, store.root / HISTORY, say)
+            summary = _run_steps(plan, vivado, work, lock, history, say)
         for name in RESULTS:
             shutil.copyfile(work / name, folder / name)
         (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
@@ -55,11 +55,10 @@ def build(
 
 
 def _run_steps(
-    plan: Plan, vivado: Vivado, work: Path, lock: int, history: Path, say: Callable[[str], None]
+    plan: Plan, vivado: Vivado, work: Path, lock: int, history: History, say: Callable[[str], None]
 ) -> dict[str, Any]:
     _lay_out(plan, vivado, work)
-    known = json.loads(history.read_text()) if history.is_file() else {}
-    seconds = known.get(plan.board.name, {})
+    seconds = history.seconds()
     messages: list[Message] = []
     for number, step in enumerate(STEPS, 1):
         log, done = work / f"{step.name}.log", work / f"{step.name}.done"
@@ -72,15 +71,16 @@ def _run_steps(
             started = time.monotonic()
             code = run_script(vivado, f"{step.name}.tcl", log.name, work, lock)
             _check(step, code, _log_of(log), work)
-            seconds[step.name] = round(time.monotonic() - started, 1)
+            history.record(step.name, round(time.monotonic() - started, 1))
             write_atomically(done, "")
         bad = [message for message in messages_of(_log_of(log)) if message not in messages]
         messages += bad
-        if bad:
-            say(f"  critical warnings: {as_text(tuple(bad))}")
+        for message in bad:
+            say(f"  critical warning: {as_text((message,))}")
+            if meaning := meaning_of(message):
+                say(f"    {meaning}")
         if step.name == "5_routing":
             timing = _check_routing(plan, work)
-    write_atomically(history, json.dumps({**known, plan.board.name: seconds}))
     return {
         "kind": KIND,
         "caveat": CAVEAT,
@@ -90,7 +90,9 @@ def _run_steps(
         "timing": _timing_record(timing, plan),
         "whole": read_utilisation((work / "utilisation.rpt").read_text()),
         "accelerator": read_utilisation((work / "utilisation_accelerator.rpt").read_text()),
-        "critical_warnings": [asdict(message) for message in messages],
+        "critical_warnings": [
+            {**asdict(message), "meaning": meaning_of(message)} for message in messages
+        ],
     }
 
 

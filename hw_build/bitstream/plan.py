@@ -16,6 +16,7 @@ from deploy.errors import UserError
 
 from ..blocks import Block
 from ..boards import Board
+from ..estimate import block_resources
 from . import scripts
 from .ip_wrapper import WRAPPER, wrapper
 
@@ -52,12 +53,14 @@ class Plan:
         board, clock_mhz: built for.
         files: contents by path, relative to the build's folder.
         instances: the layer (or block) of each instance in the accelerator.
+        lut: estimated LUTs of the accelerator; tells how long it may take, not what is made.
     """
 
     board: Board
     clock_mhz: float
     files: Mapping[str, bytes]
     instances: Mapping[str, str]
+    lut: float = 0.0
 
     @property
     def digest(self) -> str:
@@ -86,7 +89,8 @@ def make_plan(rtl: Path, blocks: tuple[Block, ...], board: Board, clock_mhz: flo
     files = {f"{scripts.RTL}/{name}": data for name, data in sources.items()}
     files |= {f"{name}.tcl": text.encode() for name, text in texts.items()}
     instances = {f"{block.name}_{block.module}": block.name for block in blocks}
-    return Plan(board, clock_mhz, files, instances)
+    lut = sum(block_resources(block).lut for block in blocks)
+    return Plan(board, clock_mhz, files, instances, lut)
 
 
 def rtl_files(rtl: Path, port_bits: int) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from deploy.registers import ADDRESS_RANGE
 from ..boards import Board
 from . import CAVEAT
 from .ip_wrapper import BUSES, WRAPPER
-from .systems import PS, system_of
+from .systems import PS, System, system_of
 from .tcl import properties, word, word_list
 
 RTL, IP = "rtl", "ip"
@@ -153,6 +153,7 @@ def block_design(board: Board, clock_mhz: float) -> str:
             f"    [get_bd_addr_segs {PS}/{system.segment}]"
             for space in ("Data_MM2S", "Data_S2MM")
         ),
+        *_exclusions(system),
         "validate_bd_design",
         "save_bd_design",
         "# Everything is synthesised at once, in the next step: one log, and one checkpoint.",
@@ -223,6 +224,19 @@ def _script(*lines: str) -> str:
 
 def _cell(name: str, vlnv: str) -> str:
     return f"create_bd_cell -type ip -vlnv {word(vlnv)} {name}"
+
+
+def _exclusions(system: System) -> list[str]:
+    """What the DMA could reach and must not: left open, each would be a critical warning."""
+    if not system.unused:
+        return []
+    spaces = [f"[get_bd_addr_spaces {DMA}/{space}]" for space in ("Data_MM2S", "Data_S2MM")]
+    return [
+        *word_list("unused", [f"{PS}/{segment}" for segment in system.unused]),
+        "foreach segment [get_bd_addr_segs -quiet $unused] {",
+        *(f"    exclude_bd_addr_seg -target_address_space {space} $segment" for space in spaces),
+        "}",
+    ]
 
 
 def _blocks(board: str) -> tuple[Block, Block]:

@@ -30,6 +30,7 @@ class System:
         memory: the slave that reaches the memory.
         space: the address space of `control`.
         segment: the memory behind `memory`.
+        unused: what else lies behind it, where the processor is set up for it: the DMA stays out.
         external: interfaces that leave the chip.
     """
 
@@ -43,6 +44,7 @@ class System:
     memory: str
     space: str
     segment: str
+    unused: tuple[str, ...] = ()
     external: tuple[str, ...] = ()
 
 
@@ -87,6 +89,7 @@ ZYNQ_ULTRASCALE = System(
     memory="S_AXI_HP0_FPD",
     space="Data",
     segment="SAXIGP2/HP0_DDR_LOW",
+    unused=("SAXIGP2/HP0_DDR_HIGH", "SAXIGP2/HP0_LPS_OCM", "SAXIGP2/HP0_QSPI"),
 )
 """GP0 and GP2 of the settings are the ports M_AXI_HPM0_FPD and S_AXI_HP0_FPD."""
 

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 _MESSAGE = re.compile(r"^(ERROR|CRITICAL WARNING): (?:\[([^\]]+)\] )?(.*)$", re.MULTILINE)
-_SHOWN = 3
+_OF_VIVADO = re.compile(r"(ERROR|CRITICAL WARNING|WARNING|INFO|STATUS|Phase|Command|Time|#)\b")
+_SHOWN, _LAST_WORDS = 3, 40
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,18 @@ CAUSES = (
 )
 """In the order in which they are looked for."""
 
+MEANINGS = (
+    (
+        r"DDR_DQS_TO_CLK_DELAY|PCW_UIPARAM_DDR",
+        "of memory timing that the boot image has set: harmless",
+    ),
+    (r"not (?:mapped|assigned) (?:in|to)", "nothing reaches this address range through the port"),
+    (r"failed to meet the timing requirements", "judged after routing, at the clock asked for"),
+    (r"[Ee]valuation (?:features|licen[cs]e)", "the bitstream may stop after some hours"),
+    (r"[Bb]oard part .* not (?:set|found)|board_part", "no board files are used: harmless"),
+)
+"""What critical warnings mean after which the build goes on."""
+
 FATAL_WARNINGS = (r"could not open \$readmem data file", r"failed to route")
 """Critical warnings after which Vivado goes on, to a bitstream that computes something else."""
 
@@ -99,13 +112,24 @@ def fatal(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 
 def cause_of(log: str) -> Cause | None:
-    """The first known cause that the errors name, or else the whole log."""
+    """The first known cause that the errors name, or else the last words of a crash.
+
+    Those are what did not come from Vivado's own messages: an information about memory or licences
+    is no cause.
+    """
     bad = "\n".join(f"[{m.identity}] {m.text}" for m in fatal(messages_of(log)))
-    for text in (bad, log):
+    last = log.splitlines()[-_LAST_WORDS:]
+    crash = "\n".join(line for line in last if not _OF_VIVADO.match(line))
+    for text in (bad, crash):
         for cause in CAUSES:
             if re.search(cause.pattern, text):
                 return cause
     return None
+
+
+def meaning_of(message: Message) -> str | None:
+    """What a critical warning that doesn't end the build means, where that is known."""
+    return next((what for pattern, what in MEANINGS if re.search(pattern, message.text)), None)
 
 
 def as_text(messages: tuple[Message, ...]) -> str:

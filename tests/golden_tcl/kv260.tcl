@@ -83,6 +83,15 @@ assign_bd_address -target_address_space [get_bd_addr_spaces axi_dma_0/Data_MM2S]
     [get_bd_addr_segs ps/SAXIGP2/HP0_DDR_LOW]
 assign_bd_address -target_address_space [get_bd_addr_spaces axi_dma_0/Data_S2MM] \
     [get_bd_addr_segs ps/SAXIGP2/HP0_DDR_LOW]
+set unused [list \
+    ps/SAXIGP2/HP0_DDR_HIGH \
+    ps/SAXIGP2/HP0_LPS_OCM \
+    ps/SAXIGP2/HP0_QSPI \
+]
+foreach segment [get_bd_addr_segs -quiet $unused] {
+    exclude_bd_addr_seg -target_address_space [get_bd_addr_spaces axi_dma_0/Data_MM2S] $segment
+    exclude_bd_addr_seg -target_address_space [get_bd_addr_spaces axi_dma_0/Data_S2MM] $segment
+}
 validate_bd_design
 save_bd_design
 # Everything is synthesised at once, in the next step: one log, and one checkpoint.
