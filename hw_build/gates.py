@@ -6,7 +6,7 @@ is meant, not a tolerance: a real number off its grid is itself a mismatch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +31,8 @@ class GateResult:
     mismatches: int = 0
 
 
-def decode(real: np.ndarray, meaning: Meaning, name: str) -> np.ndarray:
-    """The int64 array q with real = scale * q + offset.
+def decode(real: np.ndarray, meaning: Meaning, name: str, start: int = 0) -> np.ndarray:
+    """The int64 array q with real = scale * q + offset; `start` is the first frame's number.
 
     q = rint((real - offset) / scale). Where (real - offset) / scale lies further than 2**-20 from
     q, the tensor isn't what `meaning` says it is.
@@ -48,7 +48,7 @@ def decode(real: np.ndarray, meaning: Meaning, name: str) -> np.ndarray:
         index = _first(off)
         raise GateError(
             f"tensor {meaning.tensor} isn't on the grid of its integers",
-            where=f"layer {name!r}, {_place(index)}",
+            where=f"layer {name!r}, {_place(index, start)}",
             found=f"{real[index]!r}, which is step {steps[index]!r}; "
             f"{np.count_nonzero(off)} of {off.size} values are off",
             expected="a whole step",
@@ -56,8 +56,12 @@ def decode(real: np.ndarray, meaning: Meaning, name: str) -> np.ndarray:
     return integers.astype(np.int64)
 
 
-def compare(gate: str, layer: str, expected: np.ndarray, got: np.ndarray) -> GateResult:
+def compare(
+    gate: str, layer: str, expected: np.ndarray, got: np.ndarray, start: int = 0
+) -> GateResult:
     """Passes if two integer arrays, frames first, have the same shape and values.
+
+    `start` is the number of the first frame, where these are some of many.
 
     Raises:
         GateError: names the first difference and counts them all; or there is nothing to compare.
@@ -79,7 +83,7 @@ def compare(gate: str, layer: str, expected: np.ndarray, got: np.ndarray) -> Gat
         frames = np.count_nonzero(differs.reshape(len(differs), -1).any(axis=1))
         raise GateError(
             "executors disagree",
-            where=f"{where}, {_place(index)}",
+            where=f"{where}, {_place(index, start)}",
             found=f"{got[index]}; {np.count_nonzero(differs)} of {differs.size} values differ, "
             f"in {frames} of {len(differs)} frames",
             expected=f"{expected[index]}",
@@ -92,10 +96,12 @@ def compare_layers(
     expected: Mapping[str, np.ndarray],
     got: Mapping[str, np.ndarray],
     order: Sequence[str],
+    start: int = 0,
 ) -> GateResult:
     """Compares layers in `order`, which is the network's, up to the first that differs.
 
-    That one is named, for it is the cause; later layers differ in consequence.
+    That one is named, for it is the cause; later layers differ in consequence. `start` is the
+    number of the first frame.
 
     Raises:
         GateError: as `compare`; or a layer is missing, or layers have different numbers of frames.
@@ -106,7 +112,7 @@ def compare_layers(
     for layer in order:
         if layer not in expected or layer not in got:
             raise GateError("an executor left a layer out", where=f"gate {gate!r}, layer {layer!r}")
-        frames.add(compare(gate, layer, expected[layer], got[layer]).vectors)
+        frames.add(compare(gate, layer, expected[layer], got[layer], start).vectors)
     if len(frames) > 1:
         raise GateError(
             "layers were compared on different numbers of frames",
@@ -127,38 +133,52 @@ def argmax_ties(scores: np.ndarray) -> int:
     return int(np.count_nonzero(ties))
 
 
-def constant_channels(layer: np.ndarray) -> int:
-    """The number of channels (the last axis) of which no pixel varies from frame to frame."""
-    return int((layer == layer[:1]).reshape(-1, layer.shape[-1]).all(axis=0).sum())
+class Variation:
+    """Which channels of each layer vary from frame to frame, over any number of batches.
 
-
-def require_variation(layers: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """The number of constant channels by layer, once every layer is known to vary.
-
-    A dead network passes every comparison and is worthless. Give quantised layers and scores, in
-    the network's order, over inputs that differ; not classes, which may well be one.
-
-    Raises:
-        UserError: a layer has the same values in all frames; or there are less than 2 frames.
+    A dead network passes every comparison and is worthless. Give it quantised layers and scores,
+    in the network's order, over inputs that differ; not classes, which may well be one.
     """
-    counts = {}
-    for name, layer in layers.items():
-        if len(layer) < 2:
-            raise UserError(
-                "too few inputs to tell a dead network from a live one",
-                where=f"layer {name!r}",
-                found=f"{len(layer)}",
-                expected="at least 2, different ones",
-            )
-        counts[name] = constant_channels(layer)
-        if counts[name] == layer.shape[-1]:
-            raise UserError(
-                "dead network: a layer has the same values for every input",
-                where=f"layer {name!r}",
-                found=f"all {layer.shape[-1]} channels constant over {len(layer)} inputs",
-                fix="train longer or with another seed; weights that all round to zero do this",
-            )
-    return counts
+
+    def __init__(self) -> None:
+        self._first: dict[str, np.ndarray] = {}
+        self._constant: dict[str, np.ndarray] = {}
+        self._n_frames: dict[str, int] = {}
+
+    def add(self, layers: Mapping[str, np.ndarray]) -> None:
+        """Looks at the layers' integers of some more frames, (N, ..., C) each."""
+        for name, layer in layers.items():
+            first = self._first.setdefault(name, layer[:1].copy())
+            constant = (layer == first).reshape(-1, layer.shape[-1]).all(axis=0)
+            self._constant[name] = self._constant.get(name, True) & constant
+            self._n_frames[name] = self._n_frames.get(name, 0) + len(layer)
+
+    def constant_channels(self, name: str) -> int:
+        """The number of channels (the last axis) of which no pixel varies from frame to frame."""
+        return int(self._constant[name].sum())
+
+    def require(self, names: Iterable[str]) -> None:
+        """Every one of these layers varies.
+
+        Raises:
+            UserError: a layer has the same values in all frames; or there are less than 2 frames.
+        """
+        for name in names:
+            n_frames, n_channels = self._n_frames[name], len(self._constant[name])
+            if n_frames < 2:
+                raise UserError(
+                    "too few inputs to tell a dead network from a live one",
+                    where=f"layer {name!r}",
+                    found=f"{n_frames}",
+                    expected="at least 2, different ones",
+                )
+            if self._constant[name].all():
+                raise UserError(
+                    "dead network: a layer has the same values for every input",
+                    where=f"layer {name!r}",
+                    found=f"all {n_channels} channels constant over {n_frames} inputs",
+                    fix="train longer or with another seed; weights that all round to zero do this",
+                )
 
 
 def _integers(array: np.ndarray) -> np.ndarray:
@@ -174,9 +194,10 @@ def _first(mask: np.ndarray) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(np.argmax(mask), mask.shape))
 
 
-def _place(index: tuple[int, ...]) -> str:
-    """An index in words: frame first, channel last."""
+def _place(index: tuple[int, ...], start: int) -> str:
+    """An index in words: frame first, counted from `start`, channel last."""
+    frame = f"frame {start + index[0]}"
     if len(index) == 1:
-        return f"frame {index[0]}"
+        return frame
     middle = "".join(f", position {i}" for i in index[1:-1])
-    return f"frame {index[0]}{middle}, channel {index[-1]}"
+    return f"{frame}{middle}, channel {index[-1]}"

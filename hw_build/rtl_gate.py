@@ -29,17 +29,23 @@ def carried_layers(blocks: tuple[Block, ...]) -> dict[str, str]:
 
 @dataclass(frozen=True, eq=False)
 class RtlGate:
-    """The integers that every stream has to carry for `inputs`, by stream, in stream order."""
+    """The integers that every stream has to carry for `inputs`, by stream, in stream order.
+
+    `start` is the number of the first input, where these are some of many.
+    """
 
     inputs: np.ndarray
     expected: dict[str, np.ndarray]
+    start: int = 0
 
     @classmethod
-    def of(cls, graph: Graph, blocks: tuple[Block, ...], inputs: np.ndarray) -> RtlGate:
+    def of(
+        cls, graph: Graph, blocks: tuple[Block, ...], inputs: np.ndarray, start: int = 0
+    ) -> RtlGate:
         """Asks the golden model."""
         carried = carried_layers(blocks)
         golden = execute(graph, inputs, keep=set(carried.values()))
-        return cls(inputs, {stream: golden[layer] for stream, layer in carried.items()})
+        return cls(inputs, {stream: golden[layer] for stream, layer in carried.items()}, start)
 
     def check(
         self,
@@ -64,7 +70,8 @@ class RtlGate:
             progress=progress,
         )
         expected = {stream: integers[:n] for stream, integers in self.expected.items()}
-        return result, compare_layers(name, expected, result.layers, list(expected))
+        passed = compare_layers(name, expected, result.layers, list(expected), self.start)
+        return result, passed
 
 
 MOST_BYTES = 1 << 29
@@ -104,7 +111,7 @@ def check_batch(
     parts: list[np.ndarray] = []
     first, cycles = None, 0
     for start in range(0, n, step):
-        gate = RtlGate.of(graph, blocks, inputs[start : start + step])
+        gate = RtlGate.of(graph, blocks, inputs[start : start + step], start)
 
         def show(done: int, _: int, start: int = start) -> None:
             if progress is not None:

@@ -145,13 +145,14 @@ def check_golden(flow: Flow) -> None:
     def body(folder: Path) -> None:
         imported = flow.imported
         vectors = flow.vectors(imported)
-        checked = check_software(imported, flow.options.model, vectors)
+        with progress("float64 oracle and golden model, frames") as show:
+            checked = check_software(imported, flow.options.model, vectors, show)
         graph, n = imported.graph, vectors.n_own
         accuracies = {}
         if vectors.labels is not None:
             for name, scores in (
                 ("oracle", checked.oracle_scores),
-                ("golden", checked.layers[scores_layer(graph)]),
+                ("golden", checked.scores),
             ):
                 classes = classes_of(graph, scores)[:n]
                 accuracies[name] = float((classes == vectors.labels).mean())
@@ -160,7 +161,7 @@ def check_golden(flow: Flow) -> None:
             inputs=checked.integers,
             n_own=n,
             oracle=checked.oracle_scores,
-            golden=checked.layers[scores_layer(graph)],
+            golden=checked.scores,
             **({"labels": vectors.labels} if vectors.labels is not None else {}),
         )
         _write_json(

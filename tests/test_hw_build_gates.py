@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 from deploy.errors import GateError, UserError
 from hw_build.gates import (
     GateResult,
+    Variation,
     argmax_ties,
     compare,
     compare_layers,
-    constant_channels,
     decode,
-    require_variation,
 )
 from hw_build.graph import Meaning
 
@@ -107,15 +106,28 @@ def test_argmax_ties():
     assert argmax_ties(np.array([[1, 3, 3], [2, 2, 3], [4, 4, 4], [5, 1, 1]])) == 2
 
 
+def varied(**layers: np.ndarray) -> Variation:
+    variation = Variation()
+    variation.add(layers)
+    return variation
+
+
 def test_constant_channels_are_counted_and_dead_layers_refused():
     live = np.array([[1, 5, 2], [1, 6, 2], [1, 5, 2]])
-    assert constant_channels(live) == 2
-    assert require_variation({"fc1": live, "fc2": live[:, 1:2]}) == {"fc1": 2, "fc2": 0}
-    text = r"dead network(.|\n)*layer 'fc2'(.|\n)*all 2 channels constant over 3 inputs"
+    variation = varied(fc1=live, fc2=live[:, 1:2], dead=live[:, ::2])
+    assert [variation.constant_channels(name) for name in ("fc1", "fc2", "dead")] == [2, 0, 2]
+    variation.require(["fc1", "fc2"])
+    text = r"dead network(.|\n)*layer 'dead'(.|\n)*all 2 channels constant over 3 inputs"
     with pytest.raises(UserError, match=text):
-        require_variation({"fc1": live, "fc2": live[:, ::2]})
+        variation.require(["fc1", "dead"])
+
+
+def test_channels_that_vary_between_batches_only_vary():
+    variation = varied(fc1=np.array([[1, 5], [1, 5]]))
+    variation.add({"fc1": np.array([[1, 6], [1, 6]])})
+    assert variation.constant_channels("fc1") == 1
 
 
 def test_one_input_tells_nothing_of_variation():
     with pytest.raises(UserError, match="too few inputs"):
-        require_variation({"fc1": np.zeros((1, 3), int)})
+        varied(fc1=np.zeros((1, 3), int)).require(["fc1"])
