@@ -66,9 +66,16 @@ USER 1000:1000
 
 FROM environment AS ci
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends openssh-client procps rsync tcl \
+ && apt-get install --yes --no-install-recommends \
+    chromium liblz4-dev openssh-client procps rsync tcl zlib1g-dev \
  && rm -rf /var/lib/apt/lists/* \
  && chown 1000:1000 /narrowgauge
+COPY requirements-docs.lock ./
+RUN make .venv/.docs \
+ && rm -rf /tmp/.cache \
+ && chmod -R a+rX .venv
 COPY --chown=1000:1000 . .
+# Here the tests of pages may not be skipped.
+ENV NARROWGAUGE_REQUIRE_BROWSER=1
 USER 1000:1000
 CMD ["bash", ".ci/run"]

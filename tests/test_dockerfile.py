@@ -90,6 +90,13 @@ def test_a_planted_fault_is_found(old: str, new: str, complaint: str) -> None:
     assert any(complaint in line for line in complaints(text.replace(old, new)))
 
 
+def test_in_ci_no_page_goes_untested() -> None:
+    lines = stages((ROOT / "Dockerfile").read_text())["ci"]
+    assert ("ENV", "NARROWGAUGE_REQUIRE_BROWSER=1") in lines
+    assert any(name == "RUN" and re.search(r"apt-get install .* chromium ", r) for name, r in lines)
+    assert ("RUN", "make .venv/.docs") in [(name, r.split(" && ")[0].strip()) for name, r in lines]
+
+
 def make(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """`make` with a docker that prints its arguments, one call a line."""
     docker = tmp_path / "docker"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 EXAMPLES = sorted(path.stem for path in (DOCS / "adding").glob("*.md"))
+QUICK = ("a_board", "a_quantiser", "an_operator")
 FENCE = re.compile(r"^```(python|toml|bash)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -48,8 +50,9 @@ def run_page(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.nightly) for n in EXAMPLES]
+)
 def test_worked_examples(name: str, tmp_path: Path) -> None:
     done = run_page((DOCS / "adding" / f"{name}.md").read_text(), tmp_path)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -86,6 +89,34 @@ def test_commands_exist(page: str) -> None:
 def test_commands_are_found() -> None:
     text = "Say make haste, `make all` and\n\n    python -m no.such thing\n```bash\nmake b\n```\n"
     assert commands_of(text) == ({"all", "b"}, {"no.such"})
+
+
+def build_site(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The site of the folder's mkdocs.yml, with warnings as errors."""
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder / "site")],
+        cwd=folder,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("mkdocs") is None, reason="no mkdocs: make .venv/.docs"
+)
+def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
+    shutil.copytree(DOCS, tmp_path / "docs")
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    done = build_site(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "report.html").is_file()
+    with (tmp_path / "docs" / "report.md").open("a") as page:
+        page.write("\n[planted](no_such_page.md)\n")
+    done = build_site(tmp_path)
+    assert done.returncode != 0
+    assert "no_such_page.md" in done.stderr
 
 
 def test_every_page_is_in_the_site() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,6 @@ from report_records import FIGURES, write_reports
 from report_runs import cross_check, image_run, made_run, network, route, synthesise
 
 from hw_build.comparison import write_comparison
-
-pytestmark = pytest.mark.nightly
 
 AXE = importlib.util.find_spec("axe_playwright_python")
 OVERLAPS = """(() => {
@@ -39,13 +38,31 @@ OVERLAPS = """(() => {
 })()"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def required_chromium() -> str:
+    """The browser's path. Without one the test is skipped, or fails where that is not allowed."""
     program = chromium()
     if program is None:
-        pytest.skip("no Chromium on PATH: apt-get install chromium")
-    with Browser(program) as started:
+        complaint = "no Chromium on PATH: apt-get install chromium"
+        if os.environ.get("NARROWGAUGE_REQUIRE_BROWSER") == "1":
+            pytest.fail(complaint)
+        pytest.skip(complaint)
+    return program
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser(required_chromium()) as started:
         yield started
+
+
+def test_without_a_browser_pages_are_skipped_or_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("NARROWGAUGE_REQUIRE_BROWSER", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="apt-get install chromium"):
+        required_chromium()
+    monkeypatch.setenv("NARROWGAUGE_REQUIRE_BROWSER", "1")
+    with pytest.raises(pytest.fail.Exception, match="apt-get install chromium"):
+        required_chromium()
 
 
 @pytest.fixture(scope="module")

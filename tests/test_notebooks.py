@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,7 +33,16 @@ CI_SIZE: dict[str, dict[str, Any]] = {
     "06_your_own_network_and_data": {"epochs": 5, "n_samples": 400},
     "07_design_space": {**SMALL, **FEW_SCHEMES, "targets": (100_000, 1_000_000)},
 }
-FAST = ("03_integer_graph", "04_fold_and_simulate")
+CI_SECONDS, FULL_SECONDS = 60, 180
+"""Most seconds of processor time, which a busy machine does not stretch."""
+
+MOVE_SLIDER = """
+for slider in {name}.widget.kwargs_widgets:
+    for value in getattr(slider, "options", ()):
+        {name}(**{{slider._kwarg: value}})
+"""
+"""A function behind sliders, called for each of their values: `interact` itself shows what it
+raises and goes on."""
 
 
 def code_of(notebook: nbformat.NotebookNode) -> Iterator[tuple[nbformat.NotebookNode, ast.Module]]:
@@ -72,7 +82,42 @@ def long_definitions(notebook: nbformat.NotebookNode) -> list[str]:
     return found
 
 
-def execute(name: str, runs: Path, changes: dict[str, Any], monkeypatch) -> nbformat.NotebookNode:
+def with_sliders_moved(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook with a cell after each `interact(f, ...)` that calls f for all its values."""
+    cells = []
+    for cell in notebook.cells:
+        cells.append(cell)
+        tree = ast.parse(cell.source if cell.cell_type == "code" else "")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "interact":
+                source = MOVE_SLIDER.format(name=ast.unparse(node.args[0]))
+                cells.append(nbformat.v4.new_code_cell(source))
+    notebook.cells = cells
+    return notebook
+
+
+def run_cells(notebook: nbformat.NotebookNode) -> float:
+    """Executes a notebook; processor seconds of its kernel and of all programs that it ran."""
+
+    def spent() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before = spent()
+    NotebookClient(
+        with_sliders_moved(notebook),
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(FOLDER)}},
+    ).execute()
+    seconds = spent() - before
+    assert seconds > 0.5  # a kernel's own start: its time was counted
+    return seconds
+
+
+def execute(
+    name: str, runs: Path, changes: dict[str, Any], monkeypatch
+) -> tuple[nbformat.NotebookNode, float]:
     """Runs a notebook with other parameters, its runs in a folder of the test's."""
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", 4)
     values = {**changes, "runs": str(runs)}
@@ -81,10 +126,7 @@ def execute(name: str, runs: Path, changes: dict[str, Any], monkeypatch) -> nbfo
     lines = "\n".join(f"{key} = {value!r}" for key, value in values.items())
     notebook.cells.insert(index + 1, nbformat.v4.new_code_cell(lines))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
-    ).execute()
-    return notebook
+    return notebook, run_cells(notebook)
 
 
 @pytest.fixture(scope="module")
@@ -93,22 +135,21 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=() if n in FAST else (pytest.mark.nightly,)) for n in NOTEBOOKS],
-)
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebooks_run_at_ci_size(name: str, runs: Path, monkeypatch) -> None:
-    done = execute(name, runs, CI_SIZE[name], monkeypatch)
+    done, seconds = execute(name, runs, CI_SIZE[name], monkeypatch)
     pictures = [
         o for c in done.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})
     ]
     assert pictures
+    assert seconds < CI_SECONDS
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebooks_run_as_they_are(name: str, tmp_path: Path, monkeypatch) -> None:
-    execute(name, tmp_path, {}, monkeypatch)
+    _, seconds = execute(name, tmp_path, {}, monkeypatch)
+    assert seconds < FULL_SECONDS
 
 
 class Broken:
@@ -121,6 +162,18 @@ class Broken:
 def test_a_cell_that_fails_is_a_failure(tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
         execute("03_integer_graph", tmp_path, {"epochs": Broken()}, monkeypatch)
+
+
+def test_a_slider_that_fails_at_one_value_is_a_failure() -> None:
+    source = """
+from ipywidgets import SelectionSlider, interact
+def inverse(x):
+    return 1 / (x - 2)
+interact(inverse, x=SelectionSlider(options=(1, 2, 3)));
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        run_cells(notebook)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
