@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -59,10 +59,16 @@ class StageStatus:
 
 
 class RunDirectory:
-    """The record of one run, in a folder that is made with the first stage."""
+    """The record of one run, in a folder that is made with the first stage.
 
-    def __init__(self, path: Path | str) -> None:
+    Args:
+        path: the folder.
+        command: what the stages' manifests say made them; None for this process's `sys.argv`.
+    """
+
+    def __init__(self, path: Path | str, command: Sequence[str] | None = None) -> None:
         self.path = Path(path)
+        self._command = command
         self._lock_depth = 0
         if self.path.exists() and not self.path.is_dir():
             raise UserError("a run directory is a folder", where=str(path), found="a file")
@@ -164,7 +170,7 @@ class RunDirectory:
                 body(folder)
                 record["seconds"] = round(time.perf_counter() - start, 3)
                 record["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-                record["command"] = list(sys.argv)
+                record["command"] = list(sys.argv if self._command is None else self._command)
                 record["commit"] = project_commit()
                 seal(final, record)
             _begun_file_of(final).unlink()

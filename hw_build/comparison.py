@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -48,7 +51,9 @@ def _cells(kind: str, cell: str) -> Callable[[Json], float | None]:
 
 
 def _weights(record: Json) -> str:
-    kinds = [f"{x['weight_kind']} {x['weight_bits']}" for x in record["layers"] if x["shape"]]
+    # a sum pool's weights are all one: nothing that was trained
+    layers = [x for x in record["layers"] if x["shape"] and x["operator"] != "sum pool"]
+    kinds = [f"{x['weight_kind']} {x['weight_bits']}" for x in layers]
     return ", ".join(f"{kind} bit" for kind in dict.fromkeys(kinds))
 
 
@@ -58,9 +63,6 @@ def _sum(key: str) -> Callable[[Json], int]:
 
 COLUMNS = (
     Column("name", "run", "", "", None, lambda r: r["name"]),
-    Column("board", "board", "", "", None, lambda r: r["board"]["name"]),
-    Column("weights", "weights", "", "counted", None, _weights),
-    Column("exact", "executors", "", "gates", None, lambda r: _exact(r)),
     Column("accuracy", "accuracy", "share", "simulated", "more", lambda r: r["accuracy"]),
     Column(
         "frames_per_second",
@@ -70,6 +72,10 @@ COLUMNS = (
         "more",
         lambda r: r["frames_per_second"],
     ),
+    Column("lut_estimated", "LUT", "", "estimated", "less", _cells("estimated", "lut")),
+    Column("lut_synthesised", "LUT", "", "synthesised", "less", _cells("synthesised", "lut")),
+    Column("weights", "weights", "", "counted", None, _weights),
+    Column("exact", "executors", "", "gates", None, lambda r: _exact(r)),
     Column(
         "latency_us",
         "latency, µs",
@@ -79,8 +85,7 @@ COLUMNS = (
         lambda r: r["latency_cycles"]["simulated"] / r["clock_mhz"],
     ),
     Column("clock_mhz", "clock, MHz", "MHz", "asked for", None, lambda r: r["clock_mhz"]),
-    Column("lut_estimated", "LUT", "", "estimated", "less", _cells("estimated", "lut")),
-    Column("lut_synthesised", "LUT", "", "synthesised", "less", _cells("synthesised", "lut")),
+    Column("board", "board", "", "", None, lambda r: r["board"]["name"]),
     Column("ff_estimated", "FF", "", "estimated", "less", _cells("estimated", "ff")),
     Column("ff_synthesised", "FF", "", "synthesised", "less", _cells("synthesised", "ff")),
     Column("bram36_estimated", "BRAM36", "", "estimated", "less", _cells("estimated", "bram36")),
@@ -94,26 +99,47 @@ COLUMNS = (
 )
 
 
-def compare(runs: Sequence[Path]) -> Json:
+def compare(runs: Sequence[Path], warn: Callable[[str], None] = lambda line: None) -> Json:
     """The content of compare.json: `schema`, `columns`, and a row for each of the runs, in order.
 
+    What has no report that this version reads is left out, and `warn` takes a line on it. A folder
+    that is named twice has one row; runs of the same name have their paths for a name.
+
     Raises:
-        UserError: a run has no report, or one that this version does not read; names the command.
+        UserError: no run is left; names what the first one lacks, and the command.
     """
-    records = [{**_report_of(run), "path": str(run)} for run in runs]
+    records, refused = [], []
+    for run in {run.resolve(): run for run in runs}.values():
+        try:
+            records.append({**_report_of(run), "path": str(run)})
+        except UserError as error:
+            refused.append(error)
+    if not records:
+        raise refused[0]
+    for error in refused:
+        warn(f"left out: {error.where}: {error.what} ({error.found})")
+    names = Counter(record["name"] for record in records)
+    for record in records:
+        if names[record["name"]] > 1:
+            record["name"] = record["path"]
     rows = [{column.key: column.value(record) for column in COLUMNS} for record in records]
     return {"schema": SCHEMA, "columns": [column.facts for column in COLUMNS], "runs": rows}
 
 
-def write_comparison(runs: Sequence[Path], out: Path) -> tuple[Path, ...]:
-    """Writes `out`, an .html file, and its .csv and .json beside it; returns the three paths."""
+def write_comparison(
+    runs: Sequence[Path], out: Path, warn: Callable[[str], None] = lambda line: None
+) -> tuple[Path, ...]:
+    """Writes `out`, an .html file, and its .csv and .json beside it; returns the three paths.
+
+    `runs` and `warn` are those of `compare`.
+    """
     if out.suffix != ".html":
         raise UserError("the comparison is a page", where=f"--out {out}", expected="a name.html")
-    compared = compare(runs)
+    compared = compare(runs, warn)
     paths = tuple(out.with_suffix(suffix) for suffix in (".html", ".csv", ".json"))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        paths[0].write_text(comparison_page(compared), encoding="utf-8")
+        paths[0].write_text(comparison_page(compared, out.parent), encoding="utf-8")
         with paths[1].open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, [column.key for column in COLUMNS])
             writer.writeheader()
@@ -131,14 +157,25 @@ def json_text(content: Json) -> str:
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def comparison_page(compared: Json) -> str:
-    """The page of compare.json's content: whole in itself, nothing fetched."""
+def comparison_page(compared: Json, folder: Path) -> str:
+    """The page of compare.json's content, to lie in `folder`: whole in itself, nothing fetched.
+
+    It links to the reports of its runs, by paths relative to the folder.
+    """
     # in a script element only "<" could end it early
     data = Markup(json.dumps(compared, allow_nan=False).replace("<", "\\u003c"))
     columns = [column for column in compared["columns"] if column["key"] != "path"]
     return template("compare.html").render(
-        data=data, columns=columns, runs=compared["runs"], n=len(compared["runs"])
+        data=data,
+        columns=columns,
+        runs=compared["runs"],
+        n=len(compared["runs"]),
+        links=[_link(Path(run["path"]), folder) for run in compared["runs"]],
     )
+
+
+def _link(run: Path, folder: Path) -> str:
+    return quote(os.path.relpath((run / "report.html").resolve(), folder.resolve()))
 
 
 def _exact(record: Json) -> str:

@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> None:
         pynq_version()
     if STAGE_NAMES.index(arguments.until) >= STAGE_NAMES.index("bitstream"):
         find_vivado(options.vivado)
-    directory = RunDirectory(out)
+    directory = RunDirectory(out, arguments.typed)
     started = time.monotonic()
     with directory.lock():
         try:
@@ -148,7 +148,7 @@ def finn(arguments: argparse.Namespace) -> None:
     """FINN's own conversion, execution and estimates for a run's integer graph."""
     from .stages import check_with_finn
 
-    check_with_finn(RunDirectory(arguments.run))
+    check_with_finn(RunDirectory(arguments.run, arguments.typed))
 
 
 def ip(arguments: argparse.Namespace) -> None:
@@ -225,6 +225,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, or that of the error met: 2 user, 3 machine, 4 a failed gate."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    # called from Python, the process's own arguments are another program's
+    options.typed = sys.argv if arguments is None else [__file__, *arguments]
     try:
         with _signals_as_exceptions():
             options.command(options)

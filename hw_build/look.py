@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from deploy.errors import UserError
@@ -43,7 +44,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "compare",
         help="a page that compares runs, and the same figures as CSV and JSON",
         description="Writes a page with a table to sort and filter and with Pareto plots, whole in "
-        "one file, and the same figures as .csv and .json beside it.",
+        "one file, and the same figures as .csv and .json beside it. A folder without a report is "
+        "left out with a warning.",
         epilog=COMPARE_EXAMPLES,
         formatter_class=form,
     )
@@ -111,8 +113,11 @@ def compare(arguments: argparse.Namespace) -> None:
     """Writes the page and its figures, or prints the figures as JSON."""
     from . import comparison
 
+    def warn(line: str) -> None:
+        print(f"warning: {line}", file=sys.stderr)
+
     if arguments.json:
-        print(comparison.json_text(comparison.compare(arguments.runs)), end="")
+        print(comparison.json_text(comparison.compare(arguments.runs, warn)), end="")
         return
-    for path in comparison.write_comparison(arguments.runs, arguments.out):
+    for path in comparison.write_comparison(arguments.runs, arguments.out, warn):
         print(path)

@@ -17,6 +17,9 @@ SIMULATION, SYNTHESIS, FINN = "07_simulation", "08_synthesis", "09_finn"
 BITSTREAM, BUNDLE, BOARD = "09_bitstream", "10_bundle", "11_board"
 """The stages that a report reads; those after the simulation and training may be absent."""
 
+KERNELS = ("ipykernel_launcher", "colab_kernel_launcher")
+"""Programs that run a notebook's cells."""
+
 Json = dict[str, Any]
 
 
@@ -97,10 +100,15 @@ def read_stages(run: Path, config: Mapping[str, Any]) -> StageResults:
 
 
 def commands_of(made: tuple[Json, ...]) -> list[str]:
-    """The command lines that made the stages, each once, in order, as one would type them."""
+    """The command lines that made the stages, each once, in order, as one would type them.
+
+    For a stage that a notebook made by calling a function there is a comment.
+    """
     commands = []
     for manifest in made:
-        command = _as_typed(manifest["command"])
+        argv = manifest["command"]
+        in_notebook = bool(argv) and Path(argv[0]).stem in KERNELS
+        command = f"# {manifest['name']}: made in a notebook" if in_notebook else _as_typed(argv)
         if command and command not in commands:
             commands.append(command)
     return commands

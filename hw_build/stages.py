@@ -7,7 +7,6 @@ its options, its inputs, its tools, and this package's own sources.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -316,10 +315,7 @@ def synthesise_blocks(flow: Flow) -> None:
     def body(folder: Path) -> None:
         blocks = flow.blocks(flow.imported)
         with progress("Yosys synthesis, blocks") as show:
-            done = itertools.count(1)
-            results = synthesise(
-                flow.folder(RTL), blocks, progress=lambda _: show(next(done), len(blocks))
-            )
+            results = synthesise(flow.folder(RTL), blocks, progress=show)
         _write_json(folder / "synthesis.json", {name: asdict(r) for name, r in results.items()})
 
     flow.stage(

@@ -7,6 +7,7 @@ a key over just these: after an edit of one layer, only that layer is synthesise
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tempfile
@@ -103,7 +104,7 @@ def synthesise(
     blocks: tuple[Block, ...],
     family: str = "xc7",
     store: Store | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Synthesised]:
     """Synthesised figures by block name; "transfer" is the transfer_end of the top level.
 
@@ -111,18 +112,19 @@ def synthesise(
         rtl_folder: what `emit` wrote for these blocks.
         family: Yosys' name of the device family; the counting rules are those of xc7.
         store: where results are kept; the default store if None.
-        progress: called with a line of text as each block is done.
+        progress: takes how many blocks are done, and how many there are, as each one is done.
 
     Raises:
         MachineError: Yosys is not installed, or fails.
     """
     store = store or Store()
     work = with_port_blocks(blocks)
+    done = itertools.count(1)
 
     def one(block: Block) -> Synthesised:
         found = synthesise_block(rtl_folder, block, family, store)
         if progress is not None:
-            progress(f"{block.name}: {found.lut} LUT, {found.depth} deep")
+            progress(next(done), len(work))
         return found
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:

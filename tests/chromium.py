@@ -6,6 +6,7 @@ the network off; what it logs, throws or tries to fetch is kept.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import select
@@ -90,8 +91,11 @@ class Browser:
             raise RuntimeError(f"{method}: {answer['error']['message']}")
         return answer["result"]
 
-    def open(self, page: Path, width: int, *, dark: bool = False) -> None:
-        """Loads a file into a window of that width, forgetting the problems of earlier ones."""
+    def open(self, page: Path, width: int, *, dark: bool = False, media: str = "screen") -> None:
+        """Loads a file into a window of that width, forgetting the problems of earlier ones.
+
+        With `media` "print" the page has its style for paper, and as much room as the width.
+        """
         self.problems, self.fetched, self._loaded = [], [], False
         self.send(
             "Emulation.setDeviceMetricsOverride",
@@ -101,7 +105,7 @@ class Browser:
             mobile=False,
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        self.send("Emulation.setEmulatedMedia", media=media, features=[scheme])
         self.send("Page.navigate", url=page.resolve().as_uri())
         while not self._loaded:
             self._note(self._read())
@@ -134,6 +138,14 @@ class Browser:
     def type(self, text: str) -> None:
         """Types into what has the focus."""
         self.send("Input.insertText", text=text)
+
+    def picture(self, path: Path) -> None:
+        """Writes what the whole page looks like, as PNG."""
+        size = self.send("Page.getLayoutMetrics")["cssContentSize"]
+        shot = self.send(
+            "Page.captureScreenshot", captureBeyondViewport=True, clip={**size, "scale": 1}
+        )
+        path.write_bytes(base64.b64decode(shot["data"]))
 
     def _read(self) -> dict[str, Any]:
         end = time.monotonic() + SECONDS

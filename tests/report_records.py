@@ -21,7 +21,10 @@ def report(name: str) -> dict[str, Any]:
     """What a comparison reads of report.json."""
     accuracy, cycles, estimated, synthesised = FIGURES[name]
     cells = {"ff": 10.0, "bram36": 0.5, "dsp": 0.0}
-    layer = {"weight_kind": "binary", "weight_bits": 1, "shape": [4, 8], "macs": 32}
+    layer = {"weight_kind": "ternary", "weight_bits": 2, "shape": [4, 8], "macs": 32}
+    layer["operator"] = "matrix-vector"
+    pool = {"weight_kind": "binary", "weight_bits": 1, "shape": [8, 4], "macs": 0}
+    pool["operator"] = "sum pool"
     return {
         "schema": SCHEMA,
         "name": name,
@@ -35,7 +38,7 @@ def report(name: str) -> dict[str, Any]:
             "estimated": {"lut": estimated, **cells},
             "synthesised": None if synthesised is None else {"lut": synthesised, **cells},
         },
-        "layers": [{**layer, "memory_bits": 40}, {**layer, "macs": 0, "memory_bits": 8}],
+        "layers": [{**layer, "memory_bits": 40}, {**pool, "memory_bits": 8}],
     }
 
 

@@ -52,6 +52,43 @@ def test_a_failed_gate_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert run["exact"] == "not bit-exact"
 
 
+def test_weights_are_those_that_were_trained(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert command(write_reports(tmp_path)[0], "--json") == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert run["weights"] == "ternary 2 bit"
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    old, new = (write_reports(tmp_path / folder)[0] for folder in ("old", "new"))
+    other = write_reports(tmp_path / "more")[1]
+    assert command(old, new, other, other / ".." / other.name, "--json") == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert [run["name"] for run in runs] == [str(old), str(new), "middle_w2a2"]
+
+
+def test_what_has_no_report_is_left_out_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    runs = write_reports(tmp_path)[:2]
+    (runs[0] / "report.json").write_text("{")
+    (tmp_path / "empty").mkdir()
+    assert command(*runs, tmp_path / "empty", "--json") == 0
+    told = capsys.readouterr()
+    assert [run["name"] for run in json.loads(told.out)["runs"]] == ["middle_w2a2"]
+    warnings = told.err.splitlines()
+    assert [line.startswith("warning: left out: ") for line in warnings] == [True, True]
+    assert f"{runs[0] / 'report.json'}: the report is damaged" in warnings[0]
+    assert f"{tmp_path / 'empty' / 'report.json'}: the run has no report" in warnings[1]
+
+
+def test_every_run_is_linked_from_where_the_page_lies(tmp_path: Path) -> None:
+    runs = write_reports(tmp_path / "my runs")
+    out = tmp_path / "pages" / "compare.html"
+    assert command(*runs, "--out", out) == 0
+    links = re.findall(r'href="([^"]*)"', out.read_text())
+    assert links == [f"../my%20runs/{run.name}/report.html" for run in runs]
+
+
 def test_hostile_names_are_text(tmp_path: Path) -> None:
     hostile = "</script><script>alert(1)</script>"
     runs = write_reports(tmp_path, {"name": hostile})

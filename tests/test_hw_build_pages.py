@@ -99,6 +99,54 @@ def test_loads_offline_and_no_text_lies_on_another(
     assert browser.fetched == [pages[name].resolve().as_uri()]
 
 
+CUT = """[...document.querySelectorAll(".scroll")].filter(e => e.scrollWidth > e.clientWidth + 1)
+  .map(e => e.getAttribute("aria-label"))"""
+PAPER = {"mlp": 718, "images": 718, "compare": 1047}
+"""Pixels between the margins of A4 at 96 a inch: upright, and lying on its side."""
+
+
+def test_no_table_is_cut_on_a_wide_screen(browser: Browser, pages: dict[str, Path]) -> None:
+    for name in PAGES:
+        browser.open(pages[name], 1600)
+        assert browser.evaluate(CUT) == [], name
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_print_has_every_column(name: str, browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages[name], PAPER[name], media="print")
+    assert browser.evaluate(CUT) == []
+    assert browser.evaluate("document.documentElement.scrollWidth") <= PAPER[name]
+    assert browser.evaluate(OVERLAPS)[1] == []
+    paper = browser.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert paper == "rgb(255, 255, 255)"
+    browser.open(pages[name], PAPER[name], dark=True, media="print")
+    assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == paper
+
+
+def test_on_a_phone_names_stay_beside_what_is_scrolled(
+    browser: Browser, pages: dict[str, Path]
+) -> None:
+    browser.open(pages["compare"], 400)
+    cells = "[...document.querySelector('#runs tbody tr').cells].slice(0, 3)"
+    assert browser.evaluate(f"{cells}.every(c => c.getBoundingClientRect().right <= 400)")
+    browser.evaluate("document.querySelector('.scroll').scrollLeft = 300")
+    assert browser.evaluate("document.querySelector('.scroll').scrollLeft") == 300
+    left = browser.evaluate(f"{cells}.map(c => c.getBoundingClientRect().left)")
+    assert 0 <= left[0] <= 16
+    assert left[1] < left[0]
+
+
+def test_no_tick_is_minus_nought(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["compare"], 1600)
+    browser.evaluate(
+        "(() => { const x = document.querySelector('#size .x'); x.value = 'dsp_estimated';"
+        "x.dispatchEvent(new Event('change', {bubbles: true})); })()"
+    )
+    ticks = browser.evaluate("[...document.querySelectorAll('#size text')].map(t => t.textContent)")
+    assert "0" in ticks
+    assert "-0" not in ticks
+
+
 def test_planted_faults_are_seen(browser: Browser, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(

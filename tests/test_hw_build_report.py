@@ -264,6 +264,14 @@ def test_commands_are_shown_as_typed(run: Run, monkeypatch: pytest.MonkeyPatch) 
     assert "runs/my demo" in html
 
 
+def test_what_a_notebook_made_is_no_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["lib/ipykernel_launcher.py", "-f", "kernel-1.json"])
+    synthesise(run)
+    record, html = run.report()
+    assert "# 08_synthesis: made in a notebook" in record["commands"]
+    assert "ipykernel" not in html
+
+
 @pytest.mark.parametrize("stage", ["04_golden", "05_folding", "07_simulation"])
 def test_a_missing_stage_names_the_command(run: Run, stage: str) -> None:
     shutil.rmtree(run.path / stage)

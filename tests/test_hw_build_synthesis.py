@@ -118,13 +118,13 @@ def test_after_an_edit_only_the_edited_layer_is_synthesised_again(tmp_path, monk
         return map_block(rtl_folder, block, work, family)
 
     monkeypatch.setattr(synthesis, "map_block", counting)
-    store, lines = Store(tmp_path / "store"), []
+    store, told = Store(tmp_path / "store"), []
     blocks = emitted(network(), tmp_path / "a")
-    first = synthesise(tmp_path / "a", blocks, store=store, progress=lines.append)
+    first = synthesise(tmp_path / "a", blocks, store=store, progress=lambda *n: told.append(n))
     names = [block.name for block in with_port_blocks(blocks)]
     assert list(first) == names
     assert set(mapped) == set(names)
-    assert len(lines) == len(names)
+    assert sorted(told) == [(i + 1, len(names)) for i in range(len(names))]
     assert set(mapped.values()) == {1}
     assert all(r.lut > 0 and r.depth > 0 and r.dsp == 0 for r in first.values())
 

@@ -80,7 +80,7 @@ function axis(values, logarithmic) {
     const [from, till] = log ? [10 ** low, 10 ** high] : [low, high];
     const power = 10 ** Math.floor(Math.log10((till - from) / 3));
     const step = power * [1, 2, 5, 10].find((digit) => (till - from) / (digit * power) <= 5);
-    for (let at = Math.ceil(from / step); at * step <= till; at++) ticks.push(at * step);
+    for (let at = Math.ceil(from / step); at * step <= till; at++) ticks.push(at * step + 0); // no -0
   }
   const most = 6, every = Math.ceil(ticks.length / most);
   return { place: (x) => (to(x) - low) / (high - low), ticks: ticks.filter((_, i) => i % every === 0) };
