@@ -70,7 +70,7 @@ RUN apt-get update \
     chromium liblz4-dev openssh-client procps rsync tcl zlib1g-dev \
  && rm -rf /var/lib/apt/lists/* \
  && chown 1000:1000 /narrowgauge
-COPY requirements-docs.lock ./
+COPY Makefile requirements-docs.lock ./
 RUN make .venv/.docs \
  && rm -rf /tmp/.cache \
  && chmod -R a+rX .venv
