@@ -9,7 +9,7 @@ import torch
 from brevitas.nn import QuantIdentity
 from torch import Tensor
 
-from training.constant_levels import activation_levels, straight_levels
+from training.constant_levels import activation_levels, clipped, straight_levels
 from training.quantisers import ACTIVATION_METHOD_BITS, activation_quantiser, unsigned_quantiser
 from training.weight_methods import straight_through
 
@@ -35,8 +35,9 @@ class Quinary(QuantIdentity):
         super().__init__(act_quant=activation_quantiser("int3").let(min_val=-1.5, max_val=1.5))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.clamp(-1.0, 1.0)
-        return straight_levels(x, 2) if self.training else super().forward(x)
+        if self.training:
+            return straight_levels(clipped(x, -1.0), 2)
+        return super().forward(x.clamp(-1.0, 1.0))
 
 
 class Dorefa(QuantIdentity):
@@ -50,7 +51,7 @@ class Dorefa(QuantIdentity):
         self._n = 2**bits - 1
 
     def forward(self, x: Tensor) -> Tensor:
-        return straight_levels(x.clamp(0.0, 1.0), self._n) if self.training else super().forward(x)
+        return straight_levels(clipped(x, 0.0), self._n) if self.training else super().forward(x)
 
 
 class StochasticBinary(QuantIdentity):
@@ -66,7 +67,7 @@ class StochasticBinary(QuantIdentity):
         if not self.training:
             return super().forward(x)
         is_one = torch.rand_like(x) < (x.detach() + 1.0) / 2.0
-        return straight_through(x.clamp(-1.0, 1.0), torch.where(is_one, 1.0, -1.0).to(x))
+        return straight_through(clipped(x, -1.0), torch.where(is_one, 1.0, -1.0).to(x))
 
 
 def quantised_activation(name: str) -> QuantIdentity | None:

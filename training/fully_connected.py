@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from training.dropout import Dropout
 from training.gradients import with_quantised_gradient
 from training.layers import activation_of, linear_of
 from training.network import Network, score_layer
@@ -19,7 +20,7 @@ class FullyConnected(Network):
 
     def __init__(self, config: FullyConnectedConfig, n_features: int, n_classes: int) -> None:
         super().__init__(config, (n_features,))
-        self.input_dropout = nn.Dropout(
+        self.input_dropout = Dropout(
             config.dropout if config.input_dropout is None else config.input_dropout
         )
         self.hidden = nn.ModuleList()
@@ -32,7 +33,7 @@ class FullyConnected(Network):
             layer.add_module("norm", norm_of(config.normalisation, 0, n_neurons))
             activation = activation_of(config.activation_quantiser, or_else=nn.ReLU())
             layer.add_module("activation", activation)
-            layer.add_module("dropout", nn.Dropout(config.dropout))
+            layer.add_module("dropout", Dropout(config.dropout))
             self.hidden.append(layer)
             n_features = n_neurons
         self.output = score_layer(config, n_features, n_classes)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from deploy.errors import UserError
 from training import network_config as config_of
 from training.activations import quantised_activation
+from training.dropout import Dropout
 from training.gradients import with_quantised_gradient
 from training.method_quantiser import has_fixed_range
 from training.norms import norm_of
@@ -180,7 +181,7 @@ class LayerBuilder:
         with_quantised_gradient(layer, self.network.gradient_bits, self._is_first(shape))
         layer.add_module("norm", norm_of(self.network.normalisation, 0, neurons))
         layer.add_module("activation", self._activation())
-        layer.add_module("dropout", nn.Dropout(self.network.dropout))
+        layer.add_module("dropout", Dropout(self.network.dropout))
         return layer, (neurons,)
 
     def _average_pool(self, shape: Shape, size: int | None) -> tuple[nn.Module, Shape]:
