@@ -74,8 +74,8 @@ FAULTS = [
 ]
 MORE_FAULTS = [
     ("window", "(WIDTH - (KERNEL_W - 1) * DILATION_W - 1)", "(WIDTH - (KERNEL_W - 1) - 1)"),
-    ("window", "end_x ? place(DOWN - LAST)", "end_x ? place(DOWN - LAST + 1)"),
-    ("window", "end_x ? DOWN : end2 ? RIGHT : 0", "end_x ? DOWN : end2 ? RIGHT + 1 : 0"),
+    ("window", ": place(DOWN - LAST)", ": place(DOWN - LAST + 1)"),
+    ("window", "NEXT_FRAME : DOWN) : RIGHT);", "NEXT_FRAME : DOWN) : RIGHT + 1);"),
     ("window", "      room <= COUNT_BITS'(DEPTH - 1);\n", ""),
     ("window_parallel", "pixels[i*DILATION_H*BEAT_BITS+:", "pixels[i*BEAT_BITS+:"),
     (
@@ -88,6 +88,11 @@ MORE_FAULTS = [
     ("pad", "row) < HEIGHT", "row) < 1"),
     ("max_pool", "position == '0 | ", ""),
 ]
+
+
+def test_every_fault_can_be_planted() -> None:
+    for module, old, _ in FAULTS + MORE_FAULTS:
+        assert (RTL_FOLDER / f"{module}.sv").read_text().count(old) == 1, (module, old)
 
 
 def check_fault(fault: tuple[str, str, str], examples: list[Example], folder: Path) -> None:
