@@ -1,34 +1,29 @@
 """What an accelerator does on a board, measured so that it can be trusted, one JSON line each time.
 
 A record tells where its figures come from: `source` is "board", "rtl-simulation" or "golden-model".
-Seconds and watts of anything but a board are kept, raw, and never shown as figures.
+`deploy.records` keeps records, and knows what may be shown of them.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deploy.accelerator import Accelerator
-from deploy.durable import machine_errors
+from deploy.boards import facts_of
 from deploy.errors import UserError
-from deploy.executors import BOARD, GOLDEN, RTL
+from deploy.executors import GOLDEN
+from deploy.records import NOT_MEASURED, SCHEMA, Record
 
-SCHEMA = 1
 LEAST_REPEATS = 30
 BATCHES = (1, 10, 100, 1000)
 POWER_S, POWER_STEP_S = 2.0, 0.02
-
-Record = dict[str, Any]
 
 
 def measure(
@@ -61,11 +56,13 @@ def measure(
         "schema": SCHEMA,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "source": accelerator.source,
-        "board": accelerator.board.device.name,
+        "board": accelerator.board.name,
         "built_for": manifest.board,
         "identity": manifest.identity,
         "bundle_sha256": bundle.sha256,
+        "hashes": dict(manifest.hashes),
         "versions": accelerator.board.versions,
+        "tools": dict(manifest.versions),
         "clock": {"asked_mhz": accelerator.clock_asked_mhz, "achieved_mhz": accelerator.clock_mhz},
         "golden_vectors": n_golden,
         **_accuracy(accelerator),
@@ -73,88 +70,6 @@ def measure(
         "throughput": [_throughput(accelerator, batch, repeats) for batch in batches],
         "power": _power(accelerator, max(batches), power_s),
     }
-
-
-def append(path: Path, record: Record) -> None:
-    """Adds a record to a log; earlier ones are never touched.
-
-    Raises:
-        MachineError: full disk, no permission.
-    """
-    line = json.dumps(record, allow_nan=False) + "\n"
-    with machine_errors(path.parent), open(path, "a", encoding="utf-8") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read_log(path: Path) -> list[Record]:
-    """All records of a log.
-
-    Raises:
-        UserError: there is no such file, or a line is no record.
-    """
-    if not path.is_file():
-        raise UserError("no such log of measurements", where=str(path))
-    records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            record = json.loads(line)
-            if record["schema"] != SCHEMA or record["source"] not in (BOARD, RTL, GOLDEN):
-                raise ValueError(f"schema {record['schema']}, source {record['source']}")
-        except (ValueError, TypeError, KeyError) as error:
-            where = f"{path}, line {number}"
-            raise UserError("no record of a measurement", where=where, found=str(error)) from error
-        records.append(record)
-    return records
-
-
-def describe(record: Record) -> str:
-    """A record in words: speed and power from a board alone, cycles from simulated RTL labelled."""
-    source, clock = record["source"], record["clock"]
-    labelled = record["labelled_vectors"]
-    shown = "no labels" if record["accuracy"] is None else f"{100 * record['accuracy']:.2f} %"
-    lines = [
-        f"source        {source}",
-        f"board         {record['board']}, pynq {record['versions']['pynq']}, {record['time']}",
-        f"golden        {record['golden_vectors']} vectors, all right",
-        f"accuracy      {shown}" + (f" on {labelled} vectors" if labelled else ""),
-        f"clock         {clock['achieved_mhz']:g} MHz achieved, {clock['asked_mhz']:g} asked for",
-    ]
-    cycles = record["cycles"]
-    if cycles is None or source == GOLDEN:
-        lines.append("cycles        not measured")
-    else:
-        note = "" if source == BOARD else f" ({source})"
-        lines.append(
-            f"cycles        latency {cycles['latency']}, interval {cycles['interval']}, "
-            f"input stalls {cycles['input_stalls']}, output stalls {cycles['output_stalls']}{note}"
-        )
-    if source != BOARD:
-        lines.append(f"speed, power  not measured: {source} is no board")
-        return "\n".join(lines)
-    for entry in record["throughput"]:
-        batch = entry["batch"]
-        for name, key in (("DMA alone", "dma_s"), ("end to end", "end_to_end_s")):
-            low, median, high = np.percentile(entry[key], [5, 50, 95])
-            lines.append(
-                f"speed         batch {batch}, {name}: {batch / median:,.0f} frames/s "
-                f"({batch / high:,.0f} to {batch / low:,.0f}, 5th to 95th percentile)"
-            )
-    power = record["power"]
-    if power == NOT_MEASURED:
-        lines.append(f"power         {NOT_MEASURED}")
-    else:
-        idle, loaded = (float(np.median(power[key])) for key in ("idle_w", "loaded_w"))
-        energy_mj = 1e3 * loaded / power["loaded_frames_per_s"]
-        lines.append(
-            f"power         {idle:.3f} W idle, {loaded:.3f} W loaded, {energy_mj:.4f} mJ a frame "
-            f"(rails {', '.join(power['rails'])})"
-        )
-    return "\n".join(lines)
-
-
-NOT_MEASURED = "not measured"
 
 
 def _accuracy(accelerator: Accelerator) -> Record:
@@ -193,7 +108,7 @@ def _throughput(accelerator: Accelerator, batch: int, repeats: int) -> Record:
 
 
 def _power(accelerator: Accelerator, batch: int, seconds: float) -> Record | str:
-    """Watts of all rails together, idle and with a thread that keeps the accelerator busy."""
+    """Watts of each rail, idle and with a thread that keeps the accelerator busy."""
     rails = accelerator.board.power_rails()
     if not rails:
         return NOT_MEASURED
@@ -214,24 +129,29 @@ def _power(accelerator: Accelerator, batch: int, seconds: float) -> Record | str
     thread = threading.Thread(target=work)
     start = time.perf_counter()
     thread.start()
-    loaded = _watts(rails, seconds)
-    stop.set()
-    thread.join()
+    try:
+        loaded = _watts(rails, seconds)
+    finally:
+        stop.set()
+        thread.join()
     elapsed = time.perf_counter() - start
     if failed:
         raise failed[0]
+    facts = facts_of(accelerator.manifest.board)
     return {
-        "rails": sorted(rails),
-        "idle_w": idle,
-        "loaded_w": loaded,
-        "loaded_frames_per_s": max(runs[0], 1) * batch / elapsed,
+        "rails": {name: {"idle_w": idle[name], "loaded_w": loaded[name]} for name in sorted(rails)},
+        "total": facts.total_rail if facts.total_rail in rails else None,
+        "core": facts.core_rail if facts.core_rail in rails else None,
+        "loaded_frames_per_s": runs[0] * batch / elapsed,
     }
 
 
-def _watts(rails: dict[str, Any], seconds: float) -> list[float]:
-    samples = []
+def _watts(rails: dict[str, Any], seconds: float) -> dict[str, list[float]]:
+    samples: dict[str, list[float]] = {name: [] for name in rails}
     end = time.perf_counter() + seconds
-    while not samples or time.perf_counter() < end:
-        samples.append(float(sum(sensor.value for sensor in rails.values())))
+    while True:
+        for name, sensor in rails.items():
+            samples[name].append(float(sensor.value))
+        if time.perf_counter() >= end:
+            return samples
         time.sleep(POWER_STEP_S)
-    return samples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from deploy.bitstream import part_of, require_part
+from deploy.board_image import board_name, image_version, require_board
 from deploy.boards import facts_of
 from deploy.errors import MachineError, UserError
+from deploy.executors import BOARD, GOLDEN, RTL
 from deploy.movers import AxiDmaMover, FinnIodmaMover, Mover
 from deploy.registers import OFFSETS
 
@@ -39,7 +42,12 @@ class PynqBoard:
             self.device = self._pynq.Device.active_device
         except RuntimeError as error:
             raise _no_device(str(error)) from error
-        self.source = getattr(self.device, "source", "board")
+        self.source = source_of(self.device)
+        self.name = self.device.name
+        if self.source == BOARD:
+            named = board_name()
+            require_board(named, board)
+            self.name = named or "unknown"
         _require_version(self._pynq.__version__, board)
         require_part(part_of(bit), part, str(bit))
         with warnings.catch_warnings():
@@ -59,14 +67,14 @@ class PynqBoard:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of pynq, numpy, the kernel and the board's image."""
-        image = Path("/etc/xilinx-release")
+        """Of Python, pynq, numpy, the kernel and the board's image."""
         return {
+            "python": platform.python_version(),
             "pynq": str(self._pynq.__version__),
             "numpy": np.__version__,
             "kernel": os.uname().release,
             "machine": os.uname().machine,
-            "image": image.read_text().strip() if image.exists() else "unknown",
+            "image": image_version() if self.source == BOARD else "none",
         }
 
     @property
@@ -158,6 +166,27 @@ class PynqBoard:
         if len(found) != 1:
             raise _no_block(kind, where, sorted(blocks.values()))
         return found[0]
+
+
+def source_of(device: Any) -> str:
+    """Whether a pynq device is a board, or what computes behind a virtual one.
+
+    Raises:
+        MachineError: it is neither, as a card in a server or another machine's board.
+    """
+    from pynq.pl_server.embedded_device import EmbeddedDevice
+
+    if isinstance(device, EmbeddedDevice):
+        return BOARD
+    source = getattr(device, "source", None)
+    if source not in (RTL, GOLDEN):
+        raise MachineError(
+            "pynq's device is no board that this driver knows",
+            found=f"{type(device).__name__} {getattr(device, 'name', '')}".strip(),
+            expected="a Zynq board, by pynq's EmbeddedDevice",
+            fix="run on the board itself, or with --host",
+        )
+    return source
 
 
 def _no_block(kind: str, where: str, found: list[str]) -> UserError:

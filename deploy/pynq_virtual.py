@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from pynq.pl_server.embedded_device import Metadata, RuntimeMetadataParser
 
 from deploy.bitstream import header_of, require_part
 from deploy.boards import BoardFacts, facts_of
-from deploy.errors import MachineError
-from deploy.executors import Executor
+from deploy.errors import MachineError, UserError
+from deploy.executors import GOLDEN, RTL, Executor
 from deploy.handoff import ACCELERATOR, DMA, IDMA, ODMA, write_hardware
 from deploy.manifest import Manifest
 from deploy.pynq_virtual_memory import LiveWords, VirtualMemory
@@ -80,6 +81,12 @@ class VirtualDevice(Device):
         contiguous_mb: float | None = None,
         before: Executor | None = None,
     ) -> None:
+        if executor.source not in (RTL, GOLDEN):
+            raise UserError(
+                "what computes behind a virtual board is no board",
+                found=f"an executor whose source is {executor.source!r}",
+                expected=f"{RTL} or {GOLDEN}",
+            )
         super().__init__(f"virtual_{facts.name}")
         self.name, self.arch, self.facts = facts.name, facts.arch, facts
         self.capabilities = {"MEMORY_MAPPED": True}
@@ -220,7 +227,7 @@ def virtual_board(
     before = {key: Device.__dict__[key] for key in names if key in Device.__dict__}
     architecture, sensors = pynq.ps.CPU_ARCH, pynq.pmbus._enumerate_sensors
     with tempfile.TemporaryDirectory(prefix="narrowgauge-board-") as folder:
-        chosen = facts if part is None else _with_part(facts, part)
+        chosen = facts if part is None else replace(facts, part=part)
         write_hardware(Path(folder), manifest.mover, chosen, executor.identity)
         Device._devices, Device.active_device = [device], device
         pynq.ps.CPU_ARCH = facts.arch  # pynq 3.0 asks it for the family of the clocks
@@ -243,10 +250,6 @@ def _forget_clocks(device: Any) -> None:
     if "_real_instance" in pynq.ps.Clocks.__dict__:
         del pynq.ps.Clocks._real_instance
     pynq.ps.Clocks.device = device
-
-
-def _with_part(facts: BoardFacts, part: str) -> BoardFacts:
-    return BoardFacts(facts.name, part, facts.arch, facts.contiguous_mb, facts.rails)
 
 
 class _Sensor:

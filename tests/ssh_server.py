@@ -1,6 +1,7 @@
 """An ssh server on loopback for tests: one key gets in, commands run by sh in a home of its own.
 
 ssh_server.py HOST_KEY AUTHORIZED_KEYS HOME PATH PYTHONPATH: prints its port, serves until killed.
+What the client sends reaches the command as it comes, and what the command says goes back so.
 """
 
 import asyncio
@@ -14,7 +15,6 @@ HOST_KEY, AUTHORIZED, HOME, PATH, PYTHONPATH = sys.argv[1:]
 
 async def handle(process: asyncssh.SSHServerProcess) -> None:
     environment = {**os.environ, "HOME": HOME, "PATH": PATH, "PYTHONPATH": PYTHONPATH}
-    given = await process.stdin.read()
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(
         *("sh", "-c", process.command or "true"),
@@ -24,10 +24,10 @@ async def handle(process: asyncssh.SSHServerProcess) -> None:
         stdout=pipe,
         stderr=pipe,
     )
-    out, errors = await child.communicate(given)
-    process.stdout.write(out)
-    process.stderr.write(errors)
-    process.exit(child.returncode)
+    await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
+    code = await child.wait()
+    await process.stdout.drain()
+    process.exit(code)
 
 
 async def main() -> None:

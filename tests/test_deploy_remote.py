@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from debian_packages import NoMirror, unpacked
 from pynq_environments import ROOT, environment_of, ssh_environment
-from toy_bundle import OUTPUT, toy, toy_files, write_toy
+from test_deploy_records import record
+from toy_bundle import toy, toy_files, write_toy
 
-from deploy.__main__ import main
 from deploy.bundle import Bundle
-from deploy.errors import NarrowgaugeError
-from deploy.remote import Remote, folder_of, remote_arguments
+from deploy.commands import main, parsed, remote_arguments
+from deploy.errors import MachineError, NarrowgaugeError
+from deploy.records import append
+from deploy.remote import LAUNCHER, LOG, OUTPUT, Remote, folder_of
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("ssh") is None or shutil.which("ssh-keygen") is None, reason="no ssh client"
-)
+RSYNC = ("rsync", "libpopt0", "libxxhash0")
 
 EXECUTOR = """\
 import os, sys
@@ -41,8 +44,24 @@ class Board:
     home: Path
 
 
+def rsync() -> Path:
+    """The machine's rsync, or Debian's unpacked; NoMirror where there is neither."""
+    installed = shutil.which("rsync")
+    if installed is not None:
+        return Path(installed)
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, "")
+    folder = unpacked("rsync", RSYNC, architecture, with_dependencies=False)
+    libraries = ":".join(str(path) for path in sorted(folder.glob("usr/lib/*-linux-gnu")))
+    script = folder / "rsync"
+    script.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {folder}/usr/bin/rsync "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+    if shutil.which("ssh") is None or shutil.which("ssh-keygen") is None:
+        pytest.skip("no ssh client here: apt-get install openssh-client")
     folder = tmp_path_factory.mktemp("ssh")
     for name in ("host", "client"):
         key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
@@ -57,6 +76,8 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     bin_folder.mkdir()
     (bin_folder / "python3").write_text(f'#!/bin/sh\nexec {pynq / "python"} "$@"\n')
     (bin_folder / "python3").chmod(0o755)
+    with suppress(NoMirror):
+        (bin_folder / "rsync").symlink_to(rsync())
     server = subprocess.Popen(
         [
             *(str(ssh_environment()), str(ROOT / "tests" / "ssh_server.py"), str(folder / "host")),
@@ -92,19 +113,49 @@ def test_push_run_measure_and_pull(board, bundle, tmp_path, monkeypatch, capfd) 
     x = np.random.default_rng(3).integers(-4, 4, (40, 20)).astype(np.int8)
     np.save("x.npy", x)
     virtual = ("--board", "virtual:pynq_z2", "--rtl", "RUN")
-    assert main(["run", str(bundle), "x.npy", "--integers", *virtual, *there]) == 0
-    np.testing.assert_array_equal(np.load("output.npy"), toy(x).astype(OUTPUT.dtype))
+    given = ["./bundle.zip", "./x.npy", "--integers", *virtual, *there]
+    assert main(["run", *given, "--out", "new/scores.npy"]) == 0
+    np.testing.assert_array_equal(np.load("new/scores.npy"), toy(x))
     assert "source        rtl-simulation" in capfd.readouterr().out
 
-    assert main(["measure", str(bundle), "--batches", "1,9", *virtual, *there]) == 0
-    record = json.loads((tmp_path / "measurements.jsonl").read_text())
-    assert record["source"] == "rtl-simulation"
-    (tmp_path / "again").mkdir()
-    assert main(["pull", str(bundle), "--out", "again", *there]) == 0
-    assert sorted(p.name for p in (tmp_path / "again").iterdir()) == [
-        "measurements.jsonl",
-        "output.npy",
-    ]
+    own = record("golden-model")
+    append(tmp_path / "mine.jsonl", own)
+    append(tmp_path / LOG, own)
+    more = ("--batches", "1,9", "--log", "mine.jsonl", *virtual, *there)
+    assert main(["measure", str(bundle), *more]) == 0
+    before, new = map(json.loads, (tmp_path / "mine.jsonl").read_text().splitlines())
+    assert before == own
+    assert new["source"] == "rtl-simulation"
+    assert [entry["batch"] for entry in new["throughput"]] == [1, 9]
+    for _ in range(2):
+        assert main(["pull", str(bundle), *there]) == 0
+    assert list(map(json.loads, (tmp_path / LOG).read_text().splitlines())) == [own, new]
+    np.testing.assert_array_equal(np.load(OUTPUT), toy(x))
+
+
+@pytest.mark.parametrize("way", ["rsync", "tar"])
+def test_files_travel_by_rsync_or_by_tar(way, board, bundle, monkeypatch) -> None:
+    try:
+        program = rsync()
+    except NoMirror as error:
+        if way == "rsync":
+            pytest.skip(f"no rsync here, nor Debian's: {error}")
+        program = None
+    which = shutil.which
+    names = {"rsync": str(program) if way == "rsync" else None}
+    monkeypatch.setattr(shutil, "which", lambda name: names.get(name, which(name)))
+    if program is not None:
+        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    remote, sent = Remote(board.host, board.ssh), []
+    checked = remote._checked
+    spied = lambda command, *more: (sent.append(command[0]), checked(command, *more))[1]  # noqa: E731
+    monkeypatch.setattr(remote, "_checked", spied)
+    files = {**toy_files(len(way) + 9), "deploy/errors.py": bytes(range(256)) * (1 << 14)}
+    large = Bundle.read(write_toy(bundle.with_name(f"{way}.zip"), files))
+    folder = board.home / remote.push(large)
+    assert (folder / "deploy/errors.py").read_bytes() == files["deploy/errors.py"]
+    assert (folder / "bundle.zip").read_bytes() == large.path.read_bytes()
+    assert ("rsync" in sent) == (way == "rsync")
 
 
 def test_what_nobody_vouches_for_is_not_pushed(board, bundle, capfd) -> None:
@@ -130,10 +181,35 @@ def test_a_board_that_is_not_there_is_one_message(bundle, capfd) -> None:
     assert "can't be reached" in capfd.readouterr().err
 
 
+def test_a_board_that_says_nothing_is_one_message(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("deploy.remote.ANSWER_S", 0.3)
+    silent = script(tmp_path / "silent", "exec sleep 30")
+    bundle = Bundle.read(write_toy(tmp_path / "b.zip"))
+    with pytest.raises(MachineError, match=r"does not answer[\s\S]*nothing within 0.3 s"):
+        Remote("a@b", str(silent)).push(bundle)
+    monkeypatch.setattr("deploy.remote.WORK_S", 0.3)
+    with pytest.raises(MachineError, match="does not answer"):
+        Remote("a@b", str(silent)).command(bundle, ["measure"], None)
+
+
+def test_ssh_gives_up_on_a_board_that_goes_away(tmp_path) -> None:
+    ssh = script(tmp_path / "ssh", 'echo "$@"; exit 9')
+    remote = Remote("a@b", f"{ssh} -o ConnectTimeout=3")
+    said = remote._ssh[1:]
+    assert said[:2] == ["-o", "ConnectTimeout=3"]  # the first one counts
+    for option in ("ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=4"):
+        assert option in said
+
+
 @pytest.mark.parametrize("host", ["-oProxyCommand=evil", "", "a b"])
 def test_a_host_is_no_option(host: str) -> None:
-    with pytest.raises(NarrowgaugeError):
+    with pytest.raises(NarrowgaugeError, match="no name of a host"):
         Remote(host)
+
+
+def test_without_ssh_the_error_names_the_package(tmp_path) -> None:
+    with pytest.raises(MachineError, match=r"no ssh[\s\S]*apt-get install openssh-client"):
+        Remote("a@b", str(tmp_path / "none"))
 
 
 def test_the_folder_is_named_by_content(tmp_path: Path) -> None:
@@ -142,8 +218,66 @@ def test_the_folder_is_named_by_content(tmp_path: Path) -> None:
     assert one.sha256[:32] in folder_of(one)
 
 
-def test_arguments_become_the_boards_own() -> None:
-    given = ["run", "b.zip", "x.npy", "--host", "a@b", "--run", "RUN", "--out=o", "--integers"]
-    assert remote_arguments(given, "b.zip", "x.npy") == [
-        *("run", "bundle.zip", "input.npy", "--integers", "--trust", "--out", "output.npy")
-    ]
+ARGUMENTS = {
+    "run ./b.zip ./x.npy --host=a@b --run RUN --out=o --integers": (
+        "run bundle.zip input.npy --trust --out output.npy --integers"
+    ),
+    "run b.zip b.zip --host a@b --ssh 'ssh -p 9' --trust": (
+        "run bundle.zip input.npy --trust --out output.npy"
+    ),
+    "measure b.zip --host a@b --log l --batches 1,20 --repeats 40 --timeout-s 2": (
+        "measure bundle.zip --trust --timeout-s 2.0 --repeats 40 --batches 1,20"
+    ),
+    "measure --host a@b --board virtual:pynq_z2 --rtl R --python p ./b.zip": (
+        "measure bundle.zip --trust --board virtual:pynq_z2 --rtl R --python p --repeats 30 "
+        "--batches 1,10,100,1000"
+    ),
+}
+
+
+@pytest.mark.parametrize("given", ARGUMENTS)
+def test_arguments_become_the_boards_own(given: str) -> None:
+    there = remote_arguments(parsed(shlex.split(given)))
+    assert shlex.join(there) == ARGUMENTS[given]
+    assert parsed(there).host is None  # and it takes them
+
+
+@pytest.mark.parametrize("given", ["--hos a@b", "--integer", "--tru"])
+def test_an_option_is_not_abbreviated(given: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        parsed(["run", "b.zip", "x.npy", *given.split()])
+    assert "unrecognized arguments" in capsys.readouterr().err
+
+
+def script(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("who", ["root", "sudo", "user"])
+@pytest.mark.parametrize("xrt", [True, False])
+def test_the_launcher_finds_root_the_environment_and_xrt(who, xrt, tmp_path) -> None:
+    root, programs, home = tmp_path / "root", tmp_path / "bin", tmp_path / "home"
+    for folder in (root / "etc" / "profile.d", programs, home / "here"):
+        folder.mkdir(parents=True)
+    if xrt:
+        (root / "usr" / "include" / "xrt").mkdir(parents=True)
+    (root / "etc/profile.d/pynq_venv.sh").write_text("export VENV=pynq\n")
+    (root / "etc/profile.d/boardname.sh").write_text("export BOARD=Pynq-Z2\n")
+    script(programs / "id", f"echo {0 if who == 'root' else 1000}")
+    asks = "exit 1" if who == "user" else 'shift; SUDO=yes exec "$@"'
+    script(programs / "sudo", asks)
+    shown = '"$PWD|$VENV|$BOARD|$XILINX_XRT|$SUDO"; for a; do echo "$a"; done'
+    script(programs / "python3", f"echo {shown}")
+    done = subprocess.run(
+        ["sh", "-c", LAUNCHER.format(folder="here", arguments="'a  b' c", root=root)],
+        env={"HOME": str(home), "PATH": f"{programs}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seen, *arguments = done.stdout.splitlines()
+    sudo = "yes" if who == "sudo" else ""
+    assert seen == f"{home / 'here'}|pynq|Pynq-Z2|{'/usr' if xrt else ''}|{sudo}"
+    assert arguments == ["-m", "deploy", "a  b", "c"]

@@ -34,14 +34,18 @@ from deploy.boards import BOARDS
 from deploy.bundle import OUTPUTS
 from deploy.errors import GateError, MachineError, NarrowgaugeError, UserError
 from deploy.executors import Execution
-from deploy.measurement import append, describe, measure, read_log
+from deploy.measurement import measure
 from deploy.packing import Packing
+from deploy.records import append, describe, read_log
 from deploy.transfers import MOST_PATIENCE_S
 from deploy.virtual_blocks import Faults
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     pynq = pytest.importorskip("pynq")
+    from pynq.pl_server.embedded_device import EmbeddedDevice
+
+    from deploy.pynq_board import source_of
     from deploy.pynq_virtual import VirtualDevice, virtual_board
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +59,7 @@ FINN = {
 MOVERS = {"axi_dma": {}, "finn_iodma": FINN}
 RUNNABLE = [name for name, facts in BOARDS.items() if OLD or not facts.is_zynq7]
 MOST_SECONDS = 10
+PYTHON = [sys.executable]
 
 
 @pytest.fixture(autouse=True)
@@ -419,27 +424,44 @@ def test_pynq_4_refuses_a_zynq_7000(opened) -> None:
         pass
 
 
-def test_without_a_device_the_error_names_what_pynq_needs(tmp_path: Path) -> None:
-    path = write_toy(tmp_path / "bundle.zip")
-    code = (
-        "import sys; from deploy import Accelerator; from deploy.errors import MachineError\n"
-        "from pathlib import Path\n"
-        "from deploy.pynq_board import PynqBoard\n"
-        "try: PynqBoard(Path('x.bit'), 'pynq_z2', 'xc7z020clg400-1', 'axi_dma')\n"
-        "except MachineError as error: print(error)"
-    )
+def in_a_process_of_its_own(code: str) -> str:
+    """What it prints, with XILINX_XRT not set; it runs as these tests do."""
     environment = {k: v for k, v in os.environ.items() if k != "XILINX_XRT"}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
+        [*PYTHON, "-W", "ignore", "-c", code],
         cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "pynq finds no device" in done.stdout, done.stderr
-    assert "XILINX_XRT is not set" in done.stdout
-    assert path.exists()
+    return done.stdout + done.stderr
+
+
+def test_without_a_device_the_error_names_what_pynq_needs() -> None:
+    printed = in_a_process_of_its_own(
+        "from deploy.errors import MachineError\n"
+        "from pathlib import Path\n"
+        "from deploy.pynq_board import PynqBoard\n"
+        "try: PynqBoard(Path('x.bit'), 'pynq_z2', 'xc7z020clg400-1', 'axi_dma')\n"
+        "except MachineError as error: print(error)"
+    )
+    assert "pynq finds no device" in printed
+    assert "XILINX_XRT is not set" in printed
+
+
+@pytest.mark.parametrize("package", ["numpy", "pynq"])
+def test_a_missing_package_is_named(package: str, tmp_path: Path) -> None:
+    path = write_toy(tmp_path / "bundle.zip")
+    printed = in_a_process_of_its_own(
+        f"import sys, runpy; sys.modules[{package!r}] = None\n"
+        f"sys.argv[1:] = ['measure', {str(path)!r}, '--trust', '--board', 'virtual:zcu104', "
+        "'--model', 'RUN']\n"
+        "runpy.run_module('deploy', run_name='__main__')"
+    )
+    assert package in printed
+    assert "pynq_venv.sh" in printed
+    assert "Traceback" not in printed
 
 
 def test_values_that_the_input_does_not_hold_are_refused(opened) -> None:
@@ -607,5 +629,38 @@ def test_too_few_repeats_are_refused(opened) -> None:
 def test_power_of_a_board_with_rails_is_sampled_idle_and_loaded(opened) -> None:
     with opened("zcu104") as accelerator:
         power = measure(accelerator, batches=(8,), power_s=0.2)["power"]
-    assert power["rails"] == sorted(BOARDS["zcu104"].rails)
-    assert np.median(power["loaded_w"]) > np.median(power["idle_w"][1:])
+    assert set(power["rails"]) == set(BOARDS["zcu104"].rails)
+    assert (power["total"], power["core"]) == ("12V", "INT")
+    for rail in power["rails"].values():
+        assert np.median(rail["loaded_w"]) > np.median(rail["idle_w"][1:])
+
+
+# --- whose figures they are ---
+
+
+@pytest.mark.parametrize("source", ["board", "", "Board"])
+def test_nothing_behind_a_virtual_board_is_a_board(source: str, opened) -> None:
+    executor = ToyExecutor()
+    executor.source = source
+    words = "what computes behind a virtual board is no board"
+    with pytest.raises(UserError, match=words), opened(executor=executor):
+        pass
+
+
+def test_only_a_zynq_of_pynqs_own_is_a_board() -> None:
+    class Card:
+        name, source = "xrt0", "board"
+
+    assert source_of(object.__new__(EmbeddedDevice)) == "board"
+    with pytest.raises(MachineError, match=r"no board that this driver knows[\s\S]*Card xrt0"):
+        source_of(Card())
+
+
+def test_a_record_holds_what_it_was_made_with(opened) -> None:
+    changes = {"hashes": {"graph": "ab"}, "versions": {"verilator": "5.048"}}
+    with opened(changes=changes) as accelerator:
+        record = measure(accelerator, batches=(1,), power_s=0.1)
+    assert record["hashes"] == {"graph": "ab"}
+    assert record["tools"] == {"verilator": "5.048"}
+    assert record["board"] == HERE
+    assert record["versions"]["image"] == "none"

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import UserError
-from deploy.measurement import append, describe, read_log
+from deploy.records import SCHEMA, append, describe, merge, read_log
 
 
 def record(source: str) -> dict:
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "time": "2026-01-01T00:00:00+00:00",
         "source": source,
         "board": "zcu104",
@@ -27,9 +27,13 @@ def record(source: str) -> dict:
             {"batch": 100, "dma_s": [0.001] * 29 + [0.01], "end_to_end_s": [0.002] * 30}
         ],
         "power": {
-            "rails": ["INT"],
-            "idle_w": [1.0] * 5,
-            "loaded_w": [2.0] * 5,
+            "rails": {
+                "12V": {"idle_w": [10.0] * 5, "loaded_w": [12.0] * 5},
+                "3V3": {"idle_w": [5.0] * 5, "loaded_w": [5.0] * 5},
+                "INT": {"idle_w": [1.0] * 5, "loaded_w": [2.0] * 5},
+            },
+            "total": "12V",
+            "core": "INT",
             "loaded_frames_per_s": 1000.0,
         },
     }
@@ -42,7 +46,8 @@ def test_a_board_shows_everything() -> None:
         "187.5 MHz achieved, 200 asked for",
         "batch 100, DMA alone: 100,000 frames/s",
         "batch 100, end to end: 50,000 frames/s (50,000 to 50,000, 5th to 95th percentile)",
-        "1.000 W idle, 2.000 W loaded, 2.0000 mJ a frame",
+        "the whole board (rail 12V): 10.000 W idle, 12.000 W loaded, 12.0000 mJ a frame",
+        "the logic (rail INT): 1.000 W idle, 2.000 W loaded, 2.0000 mJ a frame",
         "interval 66",
     ):
         assert expected in words
@@ -63,6 +68,15 @@ def test_no_rails_is_not_measured() -> None:
     assert "power         not measured" in words
 
 
+def test_rails_are_never_summed_and_an_unknown_one_is_not_shown() -> None:
+    power = {**record("board")["power"], "total": None}
+    words = describe({**record("board"), "power": power})
+    assert "of the whole board: not measured" in words
+    assert "the logic (rail INT): 1.000 W idle" in words
+    assert "16.000" not in words
+    assert "17.000" not in words
+
+
 def test_a_log_is_only_added_to(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     for source in ("board", "golden-model"):
@@ -73,7 +87,36 @@ def test_a_log_is_only_added_to(tmp_path: Path) -> None:
     assert log.read_text().splitlines()[0] == first
 
 
-@pytest.mark.parametrize("line", ["{", "[]", "{}", json.dumps({"schema": 1, "source": "dream"})])
+def test_a_log_takes_what_it_has_not_from_another_one(tmp_path: Path) -> None:
+    log, other = tmp_path / "log.jsonl", tmp_path / "other.jsonl"
+    append(log, record("board"))
+    before = log.read_bytes()
+    for source in ("board", "golden-model", "rtl-simulation"):
+        append(other, record(source))
+    assert merge(log, other.read_bytes()) == 2
+    assert log.read_bytes().startswith(before)
+    assert [r["source"] for r in read_log(log)] == ["board", "golden-model", "rtl-simulation"]
+    assert merge(log, other.read_bytes()) == 0
+    assert merge(tmp_path / "new.jsonl", other.read_bytes()) == 3
+    whole = log.read_bytes()
+    with pytest.raises(UserError, match="no record of a measurement"):
+        merge(log, other.read_bytes() + b"{}\n")
+    assert log.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("{", "[]", "{}", "7", "[" * 100_000),
+        json.dumps({"schema": SCHEMA, "source": "dream"}),
+        json.dumps({"schema": SCHEMA, "source": "board"}),
+        json.dumps({**record("board"), "schema": 1}),
+        json.dumps({**record("board"), "throughput": [{"batch": 1, "dma_s": []}]}),
+        json.dumps({**record("board"), "power": {"total": "12V", "core": None, "rails": {}}}),
+        json.dumps({**record("board"), "clock": None}),
+        json.dumps({**record("board"), "versions": "3.1.2"}),
+    ],
+)
 def test_a_line_that_is_no_record_is_named(line: str, tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     append(log, record("board"))
