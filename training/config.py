@@ -204,6 +204,13 @@ def parse_config(table: dict[str, Any], *, where: str, folder: Path | None = Non
             fix="set data.validation_samples, or leave training.patience off",
         )
     network = config.network
+    if network.gradient_quantiser != "dorefa" and network.gradient_bits is None:
+        raise UserError(
+            "a quantiser of gradients needs its bits",
+            where=f"{where}: network.gradient_quantiser",
+            found=f"{network.gradient_quantiser}, and no network.gradient_bits",
+            fix="set network.gradient_bits, as 6",
+        )
     if network.normalisation == "none" and not (
         network.weight_quantiser == network.activation_quantiser == "float"
     ):

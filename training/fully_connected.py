@@ -29,7 +29,7 @@ class FullyConnected(Network):
             layer = nn.Sequential()
             linear = linear_of(config.weight_quantiser, n_features, n_neurons, has_bias=has_bias)
             layer.add_module("linear", linear)
-            with_quantised_gradient(layer, config.gradient_bits, is_first=index == 0)
+            with_quantised_gradient(layer, config, is_first=index == 0)
             layer.add_module("norm", norm_of(config.normalisation, 0, n_neurons))
             activation = activation_of(config.activation_quantiser, or_else=nn.ReLU())
             layer.add_module("activation", activation)

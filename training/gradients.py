@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from training.network_config import NetworkConfig
+from training.norms import nearest_power
 
 
 def dorefa_gradient(gradient: Tensor, bits: int) -> Tensor:
@@ -21,32 +25,56 @@ def dorefa_gradient(gradient: Tensor, bits: int) -> Tensor:
     return reach * (torch.round(n * share.clamp(0.0, 1.0)) / n - 0.5)
 
 
+def qnn_gradient(gradient: Tensor, bits: int) -> Tensor:
+    """QNN's LinearQuant, per sample: step * clip(round(g / step), -m, m), m = 2^(bits-1) - 1.
+
+    step = AP2(max|g|) / 2^(bits-1), AP2 as `nearest_power` and the maximum over all axes but the
+    batch; half to even, no noise. A sample whose gradient is 0 stays 0.
+
+    The paper gives LinearQuant(x, step, min, max) and says that 6 bits do for gradients, not where
+    step, min and max come from. Here the step is a power of two, as all factors of that paper are;
+    it is each sample's own, as in DoReFa; and the levels are those of a signed integer without its
+    least one. AP2 rounds: gradients beyond (1 - 2^(1-bits)) * AP2(max|g|) saturate, which takes at
+    most a factor sqrt(2) and a step from the greatest.
+    """
+    greatest = gradient.abs().amax(tuple(range(1, gradient.dim())), keepdim=True)
+    step = nearest_power(greatest) / 2.0 ** (bits - 1)
+    m = 2 ** (bits - 1) - 1
+    steps = gradient / torch.where(step > 0.0, step, 1.0)
+    return step * torch.round(steps).clamp(-m, m)
+
+
+GradientMethod = Callable[[Tensor, int], Tensor]
+METHODS: dict[str, GradientMethod] = {"dorefa": dorefa_gradient, "qnn": qnn_gradient}
+
+
 class _QuantisedBackward(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bits: int) -> Tensor:
-        ctx.bits = bits
+    def forward(ctx: Any, x: Tensor, quantise: GradientMethod, bits: int) -> Tensor:
+        ctx.quantise, ctx.bits = quantise, bits
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return dorefa_gradient(gradient, ctx.bits), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.quantise(gradient, ctx.bits), None, None
 
 
 class GradientQuantiser(nn.Module):
-    """y = x; in training dL/dx = dorefa_gradient(dL/dy, bits)."""
+    """y = x; in training dL/dx is the method's function of dL/dy."""
 
-    def __init__(self, bits: int) -> None:
+    def __init__(self, method: str, bits: int) -> None:
         super().__init__()
-        self.bits = bits
+        self.quantise, self.bits = METHODS[method], bits
 
     def forward(self, x: Tensor) -> Tensor:
-        return _QuantisedBackward.apply(x, self.bits) if self.training else x
+        return _QuantisedBackward.apply(x, self.quantise, self.bits) if self.training else x
 
 
-def with_quantised_gradient(layer: nn.Sequential, bits: int | None, is_first: bool) -> None:
+def with_quantised_gradient(layer: nn.Sequential, config: NetworkConfig, is_first: bool) -> None:
     """Appends a quantiser of the gradient to what follows a linear layer or a convolution.
 
-    None leaves gradients in floating point; so does the first layer of a network.
+    Without `gradient_bits` gradients stay in floating point; so do those of the first layer.
     """
-    if bits is not None and not is_first:
-        layer.add_module("gradient", GradientQuantiser(bits))
+    if config.gradient_bits is not None and not is_first:
+        quantiser = GradientQuantiser(config.gradient_quantiser, config.gradient_bits)
+        layer.add_module("gradient", quantiser)

@@ -166,7 +166,7 @@ class LayerBuilder:
         )
         layer = nn.Sequential()
         layer.add_module("convolution", _with_spread_weights(convolution))
-        with_quantised_gradient(layer, self.network.gradient_bits, self._is_first(shape))
+        with_quantised_gradient(layer, self.network, self._is_first(shape))
         layer.add_module("norm", self._norm(shape, channels))
         layer.add_module("activation", activation or self._activation())
         return layer, _after_window(shape, channels, kernel, stride, padding)
@@ -178,7 +178,7 @@ class LayerBuilder:
         weights = self.network.weight_quantiser
         linear = linear_of(weights, math.prod(shape), neurons, has_bias=self._has_bias)
         layer.add_module("linear", linear)
-        with_quantised_gradient(layer, self.network.gradient_bits, self._is_first(shape))
+        with_quantised_gradient(layer, self.network, self._is_first(shape))
         layer.add_module("norm", norm_of(self.network.normalisation, 0, neurons))
         layer.add_module("activation", self._activation())
         layer.add_module("dropout", Dropout(self.network.dropout))

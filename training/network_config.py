@@ -72,8 +72,13 @@ class _Quantised(ConfigTable):
         None,
         ge=2,
         le=16,
-        description="DoReFa's bits of the gradients of all layers but the first and the last, in "
-        "training; floating point if not given.",
+        description="Bits of the gradients of all layers but the first and the last, in training; "
+        "floating point if not given.",
+    )
+    gradient_quantiser: Literal["dorefa", "qnn"] = Field(
+        "dorefa",
+        description="How gradient_bits are reached: DoReFa's way, with its noise, or QNN's, steps "
+        "of a power of two.",
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from deploy.durable import canonical_json
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import write_atomically
+from training.network_config import NetworkConfig
 from training.trained_run import TrainedRun
 
 
@@ -31,7 +32,7 @@ class Row:
     data: str
     weights: str
     activations: str
-    gradient_bits: int | None
+    gradients: str
     seeds: tuple[int, ...]
     accuracies: tuple[float, ...]
     seconds: float
@@ -91,7 +92,7 @@ def _row_of(group: Sequence[TrainedRun]) -> Row:
         data=first.summary["data"],
         weights=network.weight_quantiser,
         activations=network.activation_quantiser,
-        gradient_bits=network.gradient_bits,
+        gradients=_gradients_of(network),
         seeds=tuple(run.config.training.seed for run in group),
         accuracies=tuple(run.summary["test_accuracy"] for run in group),
         seconds=statistics.fmean(run.seconds() for run in group),
@@ -102,12 +103,17 @@ def _row_of(group: Sequence[TrainedRun]) -> Row:
     )
 
 
+def _gradients_of(network: NetworkConfig) -> str:
+    bits = network.gradient_bits
+    return "float" if bits is None else f"{network.gradient_quantiser} {bits}"
+
+
 _HEADER = (
     "name",
     "data",
     "weights",
     "activations",
-    "gradients, bits",
+    "gradients",
     "seeds",
     "test accuracy, %",
     "spread, points",
@@ -125,7 +131,7 @@ def _cells(row: Row) -> list[str]:
         row.data,
         row.weights,
         row.activations,
-        "32" if row.gradient_bits is None else str(row.gradient_bits),
+        row.gradients,
         str(len(row.seeds)),
         f"{100 * row.mean:.2f}",
         "" if row.spread is None else f"{100 * row.spread:.2f}",
