@@ -54,6 +54,21 @@ class Dorefa(QuantIdentity):
         return straight_levels(clipped(x, 0.0), self._n) if self.training else super().forward(x)
 
 
+class LearnedBinary(QuantIdentity):
+    """y = s * q, q = -1 where x < 0, else 1; s learned, with gradients as in `quantisers`."""
+
+    def __init__(self) -> None:
+        super().__init__(act_quant=activation_quantiser("binary_learned"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        # Brevitas' clip would send a gradient of its own to the scale.
+        scale = self.act_quant.scale()
+        u = x / scale
+        return scale * straight_through(u.clamp(-1.0, 1.0), torch.where(u < 0.0, -1.0, 1.0).to(u))
+
+
 class StochasticBinary(QuantIdentity):
     """BNN: +1 with probability clip((x + 1) / 2, 0, 1), else -1. dL/dx = dL/dy * 1[|x| <= 1].
 
@@ -77,6 +92,8 @@ def quantised_activation(name: str) -> QuantIdentity | None:
             return Quinary()
         case "binary_stochastic":
             return StochasticBinary()
+        case "binary_learned":
+            return LearnedBinary()
         case _ if name in ACTIVATION_METHOD_BITS:
             return Dorefa(ACTIVATION_METHOD_BITS[name])
     return None if name == "float" else ConstantLevels(name)

@@ -204,6 +204,8 @@ def parse_config(table: dict[str, Any], *, where: str, folder: Path | None = Non
             fix="set data.validation_samples, or leave training.patience off",
         )
     network = config.network
+    if network.activation_quantiser.endswith("_learned"):
+        _refuse_branches(network, where)
     if network.gradient_quantiser != "dorefa" and network.gradient_bits is None:
         raise UserError(
             "a quantiser of gradients needs its bits",
@@ -221,6 +223,17 @@ def parse_config(table: dict[str, Any], *, where: str, folder: Path | None = Non
             expected='"batch" or "shift"',
         )
     return _with_absolute_path(config, folder, where)
+
+
+def _refuse_branches(network: NetworkConfig, where: str) -> None:
+    for index, layer in enumerate(getattr(network, "layers", ())):
+        if layer.type in ("residual", "fire"):
+            raise UserError(
+                "what is added or joined has one scale, and learned scales are each their own",
+                where=f"{where}: network.layers.{index}, {layer.type}",
+                found=f"network.activation_quantiser = {network.activation_quantiser}",
+                fix=f'take "{network.activation_quantiser.removesuffix("_learned")}"',
+            )
 
 
 def _with_absolute_path(config: Config, folder: Path | None, where: str) -> Config:

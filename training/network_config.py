@@ -37,8 +37,17 @@ WeightQuantiserName = Literal[
 ]
 ActivationQuantiserName = Literal[
     QuantiserName,
+    "binary_learned",
+    "int2_learned",
+    "int3_learned",
+    "int4_learned",
+    "int5_learned",
+    "int6_learned",
+    "int7_learned",
+    "int8_learned",
     "quinary",
     "binary_stochastic",
+    "dorefa1",
     "dorefa2",
     "dorefa3",
     "dorefa4",

@@ -16,6 +16,14 @@ Gradients are straight-through. An activation's dL/dx is dL/dy where x does not 
 where |x| <= 1 for `binary` and where x rounds to a level without being clipped, |x| < 1 + s/2, for
 `intB`; it is 0 beyond. A weight's is dL/dy; the training loop clips weights to [-1, 1].
 
+An activation's `binary_learned` and `intB_learned` learn their reach a, 1 at the start and at least
+2^-10: s = a and s = a / m. u = x / s is rounded and clipped to q, straight-through, so that
+
+    dL/dx = dL/dy where u is not clipped, else 0
+    dL/ds = sum of dL/dy * (q - u) where u is not clipped, of dL/dy * q elsewhere
+
+which is LSQ's gradient without its factor. In QONNX they are `binary` and `intB` with another s.
+
 Weights may also follow one of the methods of `weight_methods`, whose scale depends on the weights
 or whose levels Brevitas does not know.
 """
@@ -37,9 +45,19 @@ from training.weight_methods import METHODS
 LEVEL_BITS = {"binary": 1} | {f"int{bits}": bits for bits in range(2, 9)}
 NAMES = ("float", *LEVEL_BITS)
 WEIGHT_NAMES = (*NAMES, *METHODS, "ttq")
-# DoReFa's activations, whose levels start at 0; see `activations` for the other names.
-ACTIVATION_METHOD_BITS = {f"dorefa{bits}": bits for bits in range(2, 8)}
-ACTIVATION_NAMES = (*NAMES, "quinary", "binary_stochastic", *ACTIVATION_METHOD_BITS)
+_LEARNED = "_learned"
+LEARNED_NAMES = tuple(name + _LEARNED for name in LEVEL_BITS)
+# DoReFa's activations, whose levels start at 0; see `activations` for the other names. With 8 bits
+# they would reach 255, and activations are signed bytes all the way to the board.
+ACTIVATION_METHOD_BITS = {f"dorefa{bits}": bits for bits in range(1, 8)}
+ACTIVATION_NAMES = (
+    *NAMES,
+    *LEARNED_NAMES,
+    "quinary",
+    "binary_stochastic",
+    *ACTIVATION_METHOD_BITS,
+)
+_LEAST_REACH = 2.0**-10
 
 
 class _ConstantScale(ExtendedInjector):
@@ -80,7 +98,10 @@ def weight_quantiser(name: str, one_scale: bool = False) -> type[ExtendedInjecto
 
 def activation_quantiser(name: str) -> type[ExtendedInjector] | None:
     """The Brevitas `act_quant` of a quantiser's name; None leaves activations unquantised."""
-    return _with_levels(_Activations, name)
+    quantiser = _with_levels(_Activations, name.removesuffix(_LEARNED))
+    if quantiser is None or not name.endswith(_LEARNED):
+        return quantiser
+    return quantiser.let(scaling_impl_type=ScalingImplType.PARAMETER, scaling_min_val=_LEAST_REACH)
 
 
 def unsigned_quantiser(bits: int) -> type[ExtendedInjector]:
