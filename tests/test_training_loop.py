@@ -63,6 +63,16 @@ def test_the_seed_decides(tmp_path: Path) -> None:
     assert weights(runs[0]) != weights(runs[2])
 
 
+def test_squared_hinge_by_hand() -> None:
+    scores = torch.tensor([[2.0, -0.5], [0.25, 0.75]], requires_grad=True)
+    loss = loop.squared_hinge(scores, torch.tensor([0, 1]))
+    # 1 - t * s: [-1, 1/2] and [5/4, 1/4], of which -1 counts as 0.
+    assert loss.item() == (0.25 + 1.5625 + 0.0625) / 4
+    loss.backward()
+    # -2 * t * max(0, 1 - t * s) / 4
+    assert scores.grad.tolist() == [[0.0, 0.25], [0.625, -0.125]]
+
+
 @pytest.mark.parametrize("loss", loop.LOSSES)
 def test_it_learns(tmp_path: Path, loss: str) -> None:
     stage = train.train_run(config_of(epochs=30, loss=loss), tmp_path)

@@ -61,6 +61,31 @@ def test_shift_norm_by_its_formula(shape: tuple[int, ...]) -> None:
     assert torch.equal(norm(x), norm.as_batch_norm().double()(x))
 
 
+@pytest.mark.parametrize("shape", [(30, 2), (6, 2, 3, 4)])
+def test_the_gradient_of_a_shift_norm_is_that_of_its_formula(shape: tuple[int, ...]) -> None:
+    """AP2 passes gradients straight through; mean and variance have theirs."""
+    torch.manual_seed(2)
+    norm = ShiftNorm(len(shape) - 2, 2).double()
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([0.7, -1.6]))
+    x = (3.0 * torch.randn(shape).double()).requires_grad_()
+    upstream = torch.randn(shape).double()
+    (norm(x) * upstream).sum().backward()
+
+    def flat(tensor: torch.Tensor) -> np.ndarray:
+        return np.moveaxis(tensor.detach().numpy(), 1, -1).reshape(-1, 2)
+
+    g, c = flat(upstream), flat(x) - flat(x).mean(0)
+    inner = (c * power(c)).mean(0) + 1e-5
+    scale, weight = power(1.0 / np.sqrt(inner)), np.array([0.5, -2.0])
+    of_scale = (g * c).sum(0)
+    of_c = g * scale * weight
+    of_c += of_scale * weight * -0.5 * inner**-1.5 * (power(c) + c) / len(c)
+    np.testing.assert_allclose(flat(x.grad), of_c - of_c.mean(0), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(norm.weight.grad, of_scale * scale, rtol=1e-9)
+    np.testing.assert_allclose(norm.bias.grad, g.sum(0), rtol=1e-9)
+
+
 def network_of(**network: Any) -> torch.nn.Module:
     table = {
         "data": {"name": "digits"},
@@ -120,6 +145,73 @@ def test_squeezenet_has_its_published_size(name: str, n_parameters: int) -> None
     assert sum(parameter.numel() for parameter in network.parameters()) == n_parameters
     low_bit = load_config(CONFIGS / f"{name}_w2a2.toml").network
     assert low_bit.layers == config.network.layers
+
+
+def conv(n: int, m: int, kernel: int = 3) -> int:
+    """Weights of a convolution, and the two parameters per channel of the norm behind it."""
+    return n * m * kernel**2 + 2 * m
+
+
+def residual(n: int, m: int) -> int:
+    shortcut = conv(n, m, 1) if n != m else 0
+    return conv(n, m) + conv(m, m) + shortcut + 2 * m
+
+
+def fire(n: int, squeeze: int, expand: int) -> int:
+    return conv(n, squeeze, 1) + conv(squeeze, expand, 1) + conv(squeeze, expand)
+
+
+def separable(n: int, m: int) -> int:
+    return conv(1, n) + conv(n, m, 1)
+
+
+# By hand, from the configs' lists of layers; the scores have a scale and an offset.
+PARAMETERS = {
+    "vgg7": conv(3, 128)
+    + conv(128, 128)
+    + conv(128, 256)
+    + conv(256, 256)
+    + conv(256, 512)
+    + conv(512, 512)
+    + (512 * 4 * 4 * 1024 + 2 * 1024)
+    + 1024 * 10
+    + 2,
+    "resnet": conv(3, 16)
+    + 2 * residual(16, 16)
+    + residual(16, 32)
+    + residual(32, 32)
+    + residual(32, 64)
+    + residual(64, 64)
+    + 2 * 64
+    + 64 * 10
+    + 2,
+    "depthwise": conv(3, 32)
+    + separable(32, 64)
+    + separable(64, 128)
+    + separable(128, 128)
+    + separable(128, 256)
+    + separable(256, 256)
+    + 2 * 256
+    + 256 * 10
+    + 2,
+    "fire": conv(3, 64)
+    + fire(64, 16, 32)
+    + fire(64, 16, 64)
+    + fire(128, 32, 64)
+    + fire(128, 32, 96)
+    + fire(192, 48, 128)
+    + 2 * 256
+    + 256 * 10
+    + 2,
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_networks_of_images_have_their_parameters(name: str) -> None:
+    for path in CONFIGS.glob(f"{name}_*.toml"):
+        with torch.device("meta"):
+            network = build_network(load_config(path).network, (32, 32, 3), 10)
+        assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[name]
 
 
 @pytest.mark.parametrize(

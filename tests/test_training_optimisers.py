@@ -14,7 +14,7 @@ import torch
 
 from deploy.errors import UserError
 from training import evaluate, export, loop, train
-from training.config import Config, TrainingConfig, parse_config
+from training.config import Config, TrainingConfig, load_config, parse_config
 from training.networks import build_network
 from training.optimisers import ShiftAdaMax, optimiser_of, rate_at, set_rate
 from training.qonnx_export import to_qonnx
@@ -58,11 +58,35 @@ def test_shift_adamax_by_its_formula() -> None:
     assert parameter[2] == 1.0  # Never a gradient: never a step.
 
 
+@pytest.mark.parametrize("rate", [1e-4, 0.003, 2.0**-10, 0.7])
+def test_every_factor_of_shift_adamax_is_a_power_of_two(rate: float) -> None:
+    torch.manual_seed(0)
+    parameter = torch.nn.Parameter(torch.zeros(1000))
+    optimiser = ShiftAdaMax([parameter], lr=rate)
+    for _ in range(3):
+        parameter.data.zero_()
+        parameter.grad = torch.randn(1000)
+        optimiser.step()
+        # From 0 the parameter is minus the step, exactly: the mean times a power of two.
+        factors = -parameter.detach().numpy() / optimiser.state[parameter]["mean"].numpy()
+        assert (np.frexp(factors)[0] == 0.5).all()
+        assert len(np.unique(factors)) > 3
+
+
 def test_rates() -> None:
     training = TrainingConfig(epochs=1, learning_rate=0.4)
     assert [rate_at(training, done) for done in (0.0, 0.5, 1.0)] == pytest.approx([0.4, 0.2, 0.0])
     training = TrainingConfig(epochs=1, learning_rate=0.4, schedule="exponential")
     assert [rate_at(training, done) for done in (0.0, 0.5, 1.0)] == pytest.approx([0.4, 4e-3, 4e-5])
+
+
+def test_the_rates_of_the_shipped_bnns_are_the_papers() -> None:
+    configs = Path(__file__).parents[1] / "training" / "configs"
+    training = load_config(configs / "bnn4096_w1a1.toml").training
+    assert [rate_at(training, done) for done in (0.0, 1.0)] == pytest.approx([3e-3, 3e-7])
+    training = load_config(configs / "bnn2048_w1a1.toml").training
+    rates = [power(rate_at(training, epoch / training.epochs)) for epoch in range(0, 133, 10)]
+    assert rates == [2.0 ** -(10 + shift) for shift in range(14)]
 
 
 def test_glorot_scaled_rates() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from brevitas.nn import QuantIdentity, QuantLinear
 
+from training.activations import quantised_activation
 from training.quantisers import LEVEL_BITS, activation_quantiser, weight_quantiser
 from training.score_norm import ScalarAffine, ScalarNorm
 
@@ -57,6 +58,22 @@ def test_the_gradient_is_straight_through_until_x_saturates(name: str, reach: fl
     weight = torch.arange(1.0, 9.0)
     (QuantIdentity(act_quant=activation_quantiser(name)).train()(x) * weight).sum().backward()
     assert torch.equal(x.grad, weight * (x.detach().abs() < reach))
+
+
+def test_the_straight_through_estimator_counts_its_ends_in() -> None:
+    beyond = float(np.nextafter(np.float32(1.0), np.float32(2.0)))
+    ends = [-beyond, -1.0, 1.0, beyond]
+    for name, expected in (
+        ("binary", [0, 1, 1, 0]),
+        ("binary_stochastic", [0, 1, 1, 0]),
+        ("binary_learned", [0, 1, 1, 0]),
+        ("quinary", [0, 1, 1, 0]),
+        ("dorefa2", [0, 0, 1, 0]),
+        ("int2", [1, 1, 1, 1]),  # Up to 3/2.
+    ):
+        x = torch.tensor(ends, requires_grad=True)
+        quantised_activation(name).train()(x).sum().backward()
+        assert x.grad.tolist() == expected, name
 
 
 def test_the_gradient_of_a_weight_is_that_of_its_level() -> None:

@@ -10,6 +10,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.infer_shapes import InferShapes
 
+from training.activations import Dorefa
 from training.datasets import load_dataset
 from training.method_quantiser import BakedQuantiser, bake
 from training.network_config import FullyConnectedConfig
@@ -44,6 +45,21 @@ def test_values_are_those_computed_by_hand(name: str) -> None:
     np.testing.assert_allclose(found_scale, np.array(scale), rtol=1e-6)
     assert np.array_equal(np.rint(values.numpy() / found_scale.numpy()), levels)
     assert torch.equal(values, torch.tensor(levels) * found_scale)
+
+
+@pytest.mark.parametrize("bits", range(2, 8))
+def test_the_levels_of_dorefa(bits: int) -> None:
+    """By an independent formula in float64, over weights that reach every level."""
+    n = 2**bits - 1
+    w = np.linspace(-2.0, 2.0, 4001)
+    share = np.tanh(w) / (2.0 * np.tanh(2.0)) + 0.5
+    expected = 2.0 * np.round(n * share) / n - 1.0
+    values, scale = METHODS[f"dorefa{bits}"].quantise(torch.tensor(w), False)
+    np.testing.assert_allclose(values, expected, atol=1e-12)
+    levels = np.unique((values / scale).round().numpy())
+    assert np.array_equal(levels, np.arange(-n, n + 1, 2))
+    activations = Dorefa(bits).eval()(torch.linspace(-0.5, 1.5, 2001))
+    assert np.array_equal(np.unique((activations * n).round().numpy()), np.arange(n + 1))
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -10,7 +10,12 @@ from brevitas.nn import QuantIdentity
 from torch import Tensor
 
 from training.constant_levels import activation_levels, clipped, straight_levels
-from training.quantisers import ACTIVATION_METHOD_BITS, activation_quantiser, unsigned_quantiser
+from training.quantisers import (
+    ACTIVATION_METHOD_BITS,
+    LEARNED_NAMES,
+    activation_quantiser,
+    unsigned_quantiser,
+)
 from training.weight_methods import straight_through
 
 
@@ -43,15 +48,19 @@ class Quinary(QuantIdentity):
 class Dorefa(QuantIdentity):
     """DoReFa: y = q / n, q = round(n * clip(x, 0, 1)), n = 2^bits - 1.
 
-    dL/dx = dL/dy * 1[0 <= x <= 1].
+    dL/dx = dL/dy * 1[0 <= x <= 1]. One bit is exported as a Clip, then a Quant of 2 bits, which by
+    itself would reach 3: Brevitas exports any quantiser of one bit as -1 and +1.
     """
 
     def __init__(self, bits: int) -> None:
-        super().__init__(act_quant=unsigned_quantiser(bits))
+        quantiser = unsigned_quantiser(2).let(max_val=3.0) if bits == 1 else unsigned_quantiser(bits)
+        super().__init__(act_quant=quantiser)
         self._n = 2**bits - 1
 
     def forward(self, x: Tensor) -> Tensor:
-        return straight_levels(clipped(x, 0.0), self._n) if self.training else super().forward(x)
+        if self.training:
+            return straight_levels(clipped(x, 0.0), self._n)
+        return super().forward(x.clamp(0.0, 1.0) if self._n == 1 else x)
 
 
 class LearnedBinary(QuantIdentity):
@@ -96,4 +105,6 @@ def quantised_activation(name: str) -> QuantIdentity | None:
             return LearnedBinary()
         case _ if name in ACTIVATION_METHOD_BITS:
             return Dorefa(ACTIVATION_METHOD_BITS[name])
+        case _ if name in LEARNED_NAMES:
+            return QuantIdentity(act_quant=activation_quantiser(name))
     return None if name == "float" else ConstantLevels(name)
