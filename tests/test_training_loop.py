@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from deploy.errors import UserError
 from deploy.run_directory import RunDirectory
 from training import loop, train
 from training.config import Config, DataConfig, parse_config
 from training.datasets import load_dataset
+from training.event_file import EVENTS, EventFile
 from training.networks import build_network
 
 ROOT = Path(__file__).parents[1]
@@ -111,8 +113,34 @@ def test_killed_and_resumed_is_as_never_killed(tmp_path: Path) -> None:
     assert train.main([str(config), "--out", str(run)]) == 0
     assert train.main([str(config), "--out", str(whole)]) == 0
     assert weights(run) == weights(whole)
-    lines = (run / train.STAGE / loop.METRICS).read_text().splitlines()
-    assert [json.loads(line)["epoch"] for line in lines] == list(range(1, 31))
+    assert [line["epoch"] for line in lines_of(run)] == list(range(1, 31))
+    assert scalars_of(run / train.STAGE) == {
+        key: [(line["epoch"], np.float32(line[key])) for line in lines_of(run)]
+        for key in ("train_loss", "train_accuracy", "learning_rate", "seconds")
+    }
+
+
+def scalars_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """By their tags, the steps and values that TensorBoard reads."""
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+    }
+
+
+def test_events_of_a_killed_run_are_made_anew(tmp_path: Path) -> None:
+    lines = [{"epoch": 1 + i, "train_loss": 2.0 - i, "seconds": 0.5} for i in range(3)]
+    with EventFile(tmp_path, []) as events:
+        for line in lines:
+            events.add(line)
+    whole = (tmp_path / EVENTS).read_bytes()
+    (tmp_path / EVENTS).write_bytes(whole[:-7])  # Killed within a write,
+    with EventFile(tmp_path, lines[:1]) as events:  # whose checkpoint has the first epoch alone.
+        for line in lines[1:]:
+            events.add(line)
+    assert (tmp_path / EVENTS).read_bytes() == whole
+    assert scalars_of(tmp_path)["train_loss"] == [(1, 2.0), (2, 1.0), (3, 0.0)]
 
 
 def test_weights_stay_in_range_and_a_single_last_sample_is_left_out(tmp_path: Path) -> None:

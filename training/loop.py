@@ -24,6 +24,7 @@ from training.activations import ConstantLevels
 from training.augmentation import crop_and_flip
 from training.config import TrainingConfig
 from training.dataset import Dataset
+from training.event_file import EventFile
 from training.history import METRICS, History
 from training.network import Network
 from training.optimisers import optimiser_of, rate_at, set_rate
@@ -141,7 +142,8 @@ def train(
     """Trains in place; goes on from the checkpoint in `folder` if there is one.
 
     Leaves `checkpoint.pt` and `metrics.jsonl` (one line per epoch: loss, accuracy on the training
-    samples as they were seen and on the validation samples, learning rate, seconds) in `folder`.
+    samples as they were seen and on the validation samples, learning rate, seconds) in `folder`,
+    and an event file of the same for TensorBoard.
 
     Returns:
         The state of the network after the best epoch; None without validation samples.
@@ -152,7 +154,10 @@ def train(
     optimiser = optimiser_of(network, config)
     history = _resume(folder, network, optimiser)
     n_done = len(history.metrics)
-    with epochs_progress(n_done, config.epochs) as report:
+    with (
+        EventFile(folder, history.metrics) as events,
+        epochs_progress(n_done, config.epochs) as report,
+    ):
         while not history.is_over(config):
             epoch = len(history.metrics)
             started = time.monotonic()
@@ -171,6 +176,7 @@ def train(
             line["seconds"] = round(time.monotonic() - started, 3)
             history.add(line, network)
             _save(folder, network, optimiser, history)
+            events.add(line)
             report(epoch + 1, text)
     return history.best
 
