@@ -53,7 +53,9 @@ class Dorefa(QuantIdentity):
     """
 
     def __init__(self, bits: int) -> None:
-        quantiser = unsigned_quantiser(2).let(max_val=3.0) if bits == 1 else unsigned_quantiser(bits)
+        quantiser = unsigned_quantiser(max(bits, 2))
+        if bits == 1:
+            quantiser = quantiser.let(max_val=3.0)  # steps of 1
         super().__init__(act_quant=quantiser)
         self._n = 2**bits - 1
 
