@@ -49,7 +49,7 @@ IMAGES = [
     (PLAIN, "binary", "int4_learned", "batch"),
     (PLAIN, "int4_channel", "binary_learned", "shift"),
     (BRANCHED, "binary", "quinary", "batch"),
-    (BRANCHED, "twn_channel", "dorefa3", "batch"),
+    (BRANCHED, "twn_channel", "int5", "batch"),
     (BRANCHED, "quinary_channel", "binary_stochastic", "batch"),
     (BRANCHED, "log2", "int3", "shift"),
     (BRANCHED, "dorefa1", "binary", "batch"),
