@@ -18,6 +18,7 @@ from .blocks import Block, ports
 from .boards import Board, board_named
 from .graph_file import Imported
 from .pipeline_picture import pipeline_svg
+from .report_kinds import KINDS
 from .report_layers import layer_rows
 from .report_page import page
 from .report_rows import RESOURCES, block_rows, depth_of, fifo_rows, total_of
@@ -25,31 +26,6 @@ from .report_stages import Json, StageResults, commands_of, read_stages, tools_o
 
 SCHEMA = 2
 """Raised by one whenever a reader of report.json would misread it."""
-
-KINDS = {
-    "accuracy": "simulated",
-    "accuracies.oracle": "computed in software, float64",
-    "accuracies.golden": "computed in software, integers",
-    "accuracies.rtl": "simulated",
-    "cycles_per_frame.predicted": "estimated",
-    "cycles_per_frame.simulated": "simulated",
-    "latency_cycles.predicted": "estimated",
-    "latency_cycles.simulated": "simulated",
-    "frames_per_second": "simulated cycles at the stated clock",
-    "port_frames_per_second": "estimated",
-    "resources.estimated": "estimated",
-    "resources.synthesised": "synthesised",
-    "bitstream": "routed by Vivado",
-    "logic_depth": "synthesised",
-    "layers.cycles": "estimated",
-    "layers.macs": "counted in the integer graph",
-    "layers.weight_histogram": "counted in the integer graph",
-    "layers.threshold_histogram": "counted in the integer graph",
-    "layers.memory_bits": "counted in the memory files",
-    "fifos": "counted in the RTL's parameters",
-    "blocks.cycles": "estimated",
-    "finn": "estimated by FINN",
-}
 
 
 def write_report(

@@ -32,6 +32,7 @@ def page(record: dict[str, Any], pictures: Mapping[str, str]) -> str:
         executors=EXECUTORS,
         is_exact=is_exact(record["gates"]),
         most_vectors=max((gate["vectors"] for gate in record["gates"]), default=0),
+        notes=grouped(record["notes"]),
         tables=resource_tables(record),
         histograms=histograms(record["layers"]),
     )
@@ -52,6 +53,7 @@ def template(name: str) -> Template:
         "off_by": off_by,
         "shape": shape,
         "kernel": kernel,
+        "setting": setting,
     }
     return environment.get_template(name)
 
@@ -87,6 +89,34 @@ def resource_tables(record: dict[str, Any]) -> list[dict[str, Any]]:
         "logic_depth": record["logic_depth"],
     }
     return [*record["blocks"], total]
+
+
+def grouped(notes: list[str]) -> list[str]:
+    """Notes `layer: text` of the same text in one, with all their layers; others as they are."""
+    layers: dict[str, list[str]] = {}
+    for note in notes:
+        layer, colon, text = note.partition(": ")
+        if not colon or " " in layer:
+            layer, text = "", note
+        layers.setdefault(text, []).append(layer)
+    return [f"{', '.join(names)}: {text}" if names[0] else text for text, names in layers.items()]
+
+
+def setting(value: Any) -> str:
+    """An option's value as people write it: no quotes, no brackets; a dash for None."""
+    match value:
+        case None:
+            return ABSENT
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.0f}" if value == int(value) else repr(value)
+        case list():
+            return ", ".join(map(setting, value)) or "none"
+        case dict():
+            return " ".join(f"{key}={setting(each)}" for key, each in value.items())
+        case _:
+            return str(value)
 
 
 def number(value: float | None, digits: int = 0) -> str:

@@ -5,7 +5,6 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +22,9 @@ from report_runs import (
 
 from deploy.errors import UserError
 from hw_build import report_stages
+from hw_build.report_kinds import KINDS, kind_of, numbers
 from hw_build.report_layers import MOST_BINS, histogram
-from hw_build.report_page import is_exact, number, off_by
+from hw_build.report_page import grouped, is_exact, number, off_by, setting
 from hw_build.timing import predict
 
 HOSTILE = "<script>alert('x')</script>&amp;"
@@ -148,27 +148,36 @@ def test_the_bottleneck_is_named_in_the_record_the_table_and_the_picture(run: Ru
     assert html.count(">bottleneck</text>") == 2 * len(record["bottleneck"])  # wide and narrow
 
 
-def test_every_figure_has_a_kind_and_none_is_measured(run: Run) -> None:
+def test_no_figure_is_called_measured(run: Run) -> None:
     synthesise(run)
     record, html = run.report()
-    for key in record["kinds"]:
-        value: Any = record
-        for part in key.split("."):
-            value = value[0] if isinstance(value, list) else value
-            assert part in value, f"no figure for the kind of {key}"
-            value = value[part]
-    figures = {
-        "accuracy",
-        "cycles_per_frame.simulated",
-        "frames_per_second",
-        "resources.estimated",
-        "resources.synthesised",
-    }
-    assert figures <= set(record["kinds"])
     assert "measured" not in json.dumps(record["kinds"])
     assert record["kinds"]["frames_per_second"] == "simulated cycles at the stated clock"
     assert "not measured on a board" in html
     assert re.findall(r"(?<!not )measured", html) == []
+
+
+def test_every_number_has_a_kind(run: Run, tmp_path: Path) -> None:
+    synthesise(run)
+    cross_check(run)
+    summary = {"test_accuracy": 0.7654, "n_test_samples": 600, "n_train_samples": 1201}
+    summary |= {"n_parameters": 9876, "data": "digits"}
+    config = {"training": {"learning_rate": 0.0123}}
+    run.stage("01_train", {"summary.json": summary, "config.json": config})
+    record, images = run.report()[0], image_run(tmp_path / "images").report()[0]
+    keys = {*numbers(record), *numbers(images)}
+    assert {key for key in keys if kind_of(key) is None} == set()
+    assert record["kinds"] == KINDS
+    unused = {kind for kind in KINDS if not any(f"{key}.".startswith(f"{kind}.") for key in keys)}
+    assert unused == {"bitstream"}  # no run here has one
+
+
+def test_a_number_without_a_kind_is_found() -> None:
+    made_up = {"layers": [{"pe": 4, "name": "a"}], "resources": {"measured": {"lut": [1.5]}}}
+    assert list(numbers(made_up)) == ["layers.pe", "resources.measured.lut"]
+    assert [kind_of(key) for key in numbers(made_up)] == ["chosen by the folding", None]
+    assert kind_of("training.config.epochs") == kind_of("clock_mhz") == "asked for"
+    assert kind_of("training.test_accuracy") == "PyTorch, float32"
 
 
 def test_without_synthesis_nothing_is_called_synthesised(run: Run) -> None:
@@ -346,6 +355,17 @@ def test_a_gate_that_failed_or_saw_nothing_is_not_exact() -> None:
     assert not is_exact([])
     assert not is_exact([good, {"vectors": 10, "mismatches": 1}])
     assert not is_exact([good, {"vectors": 0, "mismatches": 0}])
+
+
+def test_one_note_of_many_layers_is_told_once() -> None:
+    notes = ["a: by table", "a note", "b: by table", "c: by search", "two words: kept", "a note"]
+    assert grouped(notes) == ["a, b: by table", "a note", "c: by search", "two words: kept"]
+
+
+def test_settings_as_people_write_them() -> None:
+    values = [None, True, 200000.0, 0.0123, ["a", 3], [], [{"kind": "pool", "size": [2, 2]}], "x"]
+    shown = ["–", "yes", "200000", "0.0123", "a, 3", "none", "kind=pool size=2, 2", "x"]
+    assert [setting(value) for value in values] == shown
 
 
 def test_numbers_as_people_read_them() -> None:
