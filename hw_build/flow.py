@@ -48,6 +48,7 @@ EXIT_CODES = """exit codes:
 
 def run(arguments: argparse.Namespace) -> None:
     """The whole flow, or up to --until."""
+    from .bitstream.ecp5_build import tool_versions as ecp5_tool_versions
     from .board_gate import pynq_version
     from .stages import STAGES, Flow  # imports numpy, onnx and more: after the options
     from .verilator import tool_versions
@@ -59,6 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     for option, value in (("--clock-mhz", clock_mhz), ("--target-fps", target_fps)):
         if not 0 < value < float("inf"):
             raise UserError("not a positive number", where=option, found=str(value))
+    board.require_clock(clock_mhz)
     _check_fit(arguments)
     if arguments.seed < 0:
         raise UserError("a seed is 0 or more", where="--seed", found=str(arguments.seed))
@@ -89,10 +91,13 @@ def run(arguments: argparse.Namespace) -> None:
     _require_place(out)
     if STAGE_NAMES.index(arguments.until) >= STAGE_NAMES.index("simulation"):
         tool_versions()  # what a later stage lacks is said before the first one runs
-    if STAGE_NAMES.index(arguments.until) >= STAGE_NAMES.index("board"):
+    if board.has_pynq and STAGE_NAMES.index(arguments.until) >= STAGE_NAMES.index("board"):
         pynq_version()
     if STAGE_NAMES.index(arguments.until) >= STAGE_NAMES.index("bitstream"):
-        find_vivado(options.vivado)
+        if board.has_pynq:
+            find_vivado(options.vivado)
+        elif options.vivado != "none":
+            ecp5_tool_versions()
     directory = RunDirectory(out, arguments.typed)
     started = time.monotonic()
     with directory.lock():
@@ -343,7 +348,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=PLACES,
         default="auto",
         help="where the bitstream is built: here if Vivado is found (auto), here, in docker, "
-        "or not at all",
+        "or not at all (none); for an ECP5, here by nextpnr, or not at all",
     )
 
     command = commands.add_parser(

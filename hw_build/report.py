@@ -82,7 +82,11 @@ def build_record(
             "n_own": golden["n_own"],
             "n_vectors": golden["n_vectors"],
         },
-        "gates": golden["gates"] + simulation["gates"] + (results.board or {"gates": []})["gates"],
+        "gates": [
+            gate
+            for stage in (golden, simulation, results.bitstream, results.board)
+            for gate in (stage or {}).get("gates", [])
+        ],
         "argmax_ties": golden["argmax_ties"],
         "float32_differs": golden["float32_differs"],
         "clock_mhz": config["clock_mhz"],

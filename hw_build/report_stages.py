@@ -67,12 +67,12 @@ def read_stages(run: Path, config: Mapping[str, Any]) -> StageResults:
     ):
         optional[name] = None
         if (run / name).exists():
-            if _is_current(run, directory.manifest(name, made_by=fix)):
+            if _is_current(run, directory.manifest(name, made_by=fix), config["board"]):
                 optional[name] = _read(run / name / file)
             else:
                 notes.append(
-                    f"{name} was made from an earlier version of this accelerator and is left "
-                    f"out; `{fix}` makes it again."
+                    f"{name} was made from an earlier version of this accelerator, or for another "
+                    f"board, and is left out; `{fix}` makes it again."
                 )
     own_model = Path(config["model"]).resolve().parent == run.resolve()
     training = None
@@ -133,8 +133,10 @@ def _manifests(run: Path, left_out: set[str]) -> tuple[Json, ...]:
     return tuple(manifest for manifest in found if manifest is not None)
 
 
-def _is_current(run: Path, manifest: Json) -> bool:
-    """Whether the run's files that a stage was made from are still the same."""
+def _is_current(run: Path, manifest: Json, board: str) -> bool:
+    """Whether a stage was made for the board, and the run's files that it read are the same."""
+    if manifest["config"].get("board", board) != board:
+        return False
     for entry in manifest["inputs"].values():
         path = run / entry["path"]
         if not path.exists() or sha256_of(path) != entry["sha256"]:

@@ -18,16 +18,23 @@ from typing import Any
 
 import numpy as np
 
+from deploy.errors import UserError
 from deploy.run_directory import RunDirectory, sha256_of
 from deploy.sealed import read_manifest
+from deploy.uart import most_frames_per_second
 
 from . import graph_file
+from .bitstream.ecp5_build import build_ecp5
+from .bitstream.ecp5_build import tool_versions as ecp5_tool_versions
+from .bitstream.ecp5_plan import NETLIST, make_ecp5_plan
 from .bitstream.execute import SUMMARY, build
+from .bitstream.netlist_gate import check_over_uart, open_netlist
 from .bitstream.plan import RESULTS, make_plan
 from .bitstream.vivado import find_vivado, lock_of
+from .blocks import ports
 from .board_gate import check_board, pynq_version
 from .bundle import write_bundle
-from .emit import emit
+from .emit import emit, identity_of
 from .estimate import block_resources
 from .executors import check_software, classes_of, outputs_of, scores_layer
 from .fifo_sizing import size_fifos
@@ -327,8 +334,15 @@ def synthesise_blocks(flow: Flow) -> None:
 
 
 def build_bitstream(flow: Flow) -> None:
-    """accelerator.bit and accelerator.hwh by Vivado, where it is found or asked for."""
+    """accelerator.bit and accelerator.hwh by Vivado, where it is found or asked for.
+
+    For an ECP5 by nextpnr, which is always there; unless none is asked for.
+    """
     options = flow.options
+    if not options.board.has_pynq:
+        if options.vivado != "none":
+            _build_for_ecp5(flow)
+        return
     vivado = find_vivado(options.vivado)
     if vivado is None:
         return
@@ -353,6 +367,37 @@ def build_bitstream(flow: Flow) -> None:
     )
 
 
+def _build_for_ecp5(flow: Flow) -> None:
+    """accelerator.bit by nextpnr, and golden model = netlist over the board's UART."""
+    options, rtl = flow.options, flow.folder(RTL)
+    golden = flow.folder(GOLDEN) / "golden.npz"
+
+    def body(folder: Path) -> None:
+        imported = flow.imported
+        blocks = flow.blocks(imported)
+        plan = make_ecp5_plan(rtl, blocks, options.board, options.clock_mhz)
+        summary = build_ecp5(plan, folder, say=flow.say)
+        with np.load(golden) as file:
+            inputs = file["inputs"]
+        flow.say("  building the simulation model of the netlist")
+        with (
+            open_netlist(folder / NETLIST, blocks, options.clock_mhz) as port,
+            progress("netlist simulation over its UART, frames") as show,
+        ):
+            passed = check_over_uart(port, imported.graph, blocks, identity_of(rtl), inputs, show)
+        first, last = ports(blocks)
+        summary["uart_frames_per_second"] = most_frames_per_second(first.beats, last.beats)
+        _write_json(folder / SUMMARY, {**summary, "gates": [asdict(passed)]})
+
+    flow.stage(
+        BITSTREAM,
+        body,
+        config={"board": options.board.name, "clock_mhz": options.clock_mhz},
+        inputs={"rtl": rtl, "folding": flow.folder(FOLDING), "golden": golden},
+        tools={**ecp5_tool_versions(), **tool_versions()},
+    )
+
+
 def _current_bitstream(flow: Flow) -> Path | None:
     """The folder of this accelerator's bitstream; None where there is none, or another's."""
     folder = flow.folder(BITSTREAM)
@@ -365,8 +410,10 @@ def _current_bitstream(flow: Flow) -> Path | None:
 
 
 def make_bundle(flow: Flow) -> None:
-    """bundle.zip: what a board needs, golden vectors and the driver included."""
+    """bundle.zip: what a board with pynq needs, golden vectors and the driver included."""
     options = flow.options
+    if not options.board.has_pynq:
+        return
     hardware = _current_bitstream(flow)
 
     def body(folder: Path) -> None:
@@ -404,8 +451,13 @@ def make_bundle(flow: Flow) -> None:
 
 
 def check_on_virtual_board(flow: Flow) -> None:
-    """Golden vectors through driver, virtual board and RTL = what the network computes."""
+    """Golden vectors through driver, virtual board and RTL = what the network computes.
+
+    For a board without pynq, the bitstream's own gate is the last one.
+    """
     options = flow.options
+    if not options.board.has_pynq:
+        return
 
     def body(folder: Path) -> None:
         with open_rtl(flow.run.path) as executor:
@@ -446,6 +498,12 @@ def check_with_finn(run: RunDirectory) -> None:
     """FINN's execution = golden model on 100 inputs, FINN's estimates, and the report again."""
     made_by = f"python -m hw_build.flow run {run.path}"
     flow = Flow(Options.from_json(run.manifest(REPORT, made_by=made_by)["config"]), run)
+    if not flow.options.board.has_pynq:
+        raise UserError(
+            "FINN knows no such device",
+            found=f"{flow.options.board.name}: {flow.options.board.part}",
+            fix=f"{made_by} --board pynq_z2, then FINN",
+        )
 
     def body(folder: Path) -> None:
         imported = flow.imported
@@ -500,7 +558,7 @@ def source_digest() -> str:
     files = sorted(
         p
         for p in root.rglob("*")
-        if p.suffix in {".py", ".sv", ".cpp", ".h", ".html", ".css", ".js"}
+        if p.suffix in {".py", ".sv", ".v", ".cpp", ".h", ".html", ".css", ".js"}
     )
     files += sorted((root.parent / "deploy").glob("*.py"))
     whole = hashlib.sha256()

@@ -12,6 +12,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -153,6 +154,47 @@ def build_model(
         whole.unlink()
 
     return store.get_or_make("model", key, make) / "accelerator.so"
+
+
+def build_with_harness(
+    top: str,
+    sources: Sequence[Path],
+    harness: Path,
+    parameters: Mapping[str, int] | None = None,
+    store: Store | None = None,
+) -> Path:
+    """The shared library of any design under a C++ harness of its own, which includes V{top}.h.
+
+    Registers start at random before their reset, unless the design says what they start at.
+    """
+    verilator, compiler, store = find_verilator(), find_compiler(), store or Store()
+    flags = ["--cc", "-O3", "--no-assert", "--x-assign", "unique", "--x-initial", "unique"]
+    flags += ["--output-split", "0", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", top]
+    flags += [f"-G{name}={value}" for name, value in (parameters or {}).items()]
+    key = {
+        "sources": {path.name: sha256_of(path) for path in sources},
+        "harness": sha256_of(harness),
+        "tools": tool_versions(),
+        "flags": [*flags, *CXX_FLAGS, *SLOW],
+        "processor": _processor(),
+    }
+    runtime = _runtime(verilator, compiler, store, trace=False)
+
+    def make(folder: Path) -> None:
+        model, include = folder / "model", verilator.root / "include"
+        command = [str(verilator.binary), *flags, "--Mdir", str(model), *map(str, sources)]
+        _run(command, env={"VERILATOR_ROOT": str(verilator.root)})
+        whole = folder / "whole.cpp"
+        parts = [*sorted(model.glob("*.cpp")), harness]
+        whole.write_text("".join(f'#include "{part}"\n' for part in parts))
+        includes = [f"-I{path}" for path in (model, include, include / "vltstd")]
+        command = [compiler, "-shared", *CXX_FLAGS, *SLOW, *_trace_flags(False), *includes]
+        command += [str(whole), *map(str, runtime), "-o", str(folder / "design.so"), "-pthread"]
+        _run(command)
+        shutil.rmtree(model)
+        whole.unlink()
+
+    return store.get_or_make("harnessed", key, make) / "design.so"
 
 
 def _require_headers(compiler: str) -> None:

