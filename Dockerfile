@@ -39,6 +39,11 @@ RUN TORCH_INDEX="${TORCH_INDEX}" bash setup.sh \
  && chmod -R a+rwX /opt/yowasp \
  && chmod 1777 /narrowgauge/runs
 ENV PATH=/narrowgauge/.venv/bin:${PATH}
+# Files that it writes in a folder of the host would be root's.
+ENTRYPOINT ["sh", "-c", "[ $(id -u) != 0 ] || \
+    { echo 'error: not as root: docker run --user $(id -u):$(id -g) ...' >&2; exit 3; }; \
+    exec \"$@\"", "sh"]
+CMD ["bash"]
 
 FROM environment AS train
 COPY Makefile README.md ./

@@ -19,7 +19,7 @@ from deploy.run_directory import RunDirectory
 from . import look
 from .bitstream.vivado import PLACES, find_vivado
 from .boards import BOARDS, board_named
-from .options import DEFAULT_TARGET_FPS, FIFO_CHOICES, STAGE_NAMES, Options
+from .options import BACKENDS, DEFAULT_TARGET_FPS, FIFO_CHOICES, STAGE_NAMES, Options
 
 MODEL, VECTORS = "model.onnx", "vectors.npz"
 
@@ -86,9 +86,13 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         trace=arguments.trace,
         vivado=_vivado_place(arguments),
+        backend=arguments.backend,
     )
     out = arguments.out or (source if source.is_dir() else Path("runs") / source.stem)
     _require_place(out)
+    if arguments.backend == "finn":
+        _run_finn_backend(options, out, arguments.until)
+        return
     if STAGE_NAMES.index(arguments.until) >= STAGE_NAMES.index("simulation"):
         tool_versions()  # what a later stage lacks is said before the first one runs
     if board.has_pynq and STAGE_NAMES.index(arguments.until) >= STAGE_NAMES.index("board"):
@@ -112,6 +116,23 @@ def run(arguments: argparse.Namespace) -> None:
             _remove_if_empty(out)
     if arguments.until == "report":
         _print_summary(out, time.monotonic() - started)
+
+
+def _run_finn_backend(options: Options, out: Path, until: str) -> None:
+    """Graph, golden model and folding, and then FINN's hardware in place of ours."""
+    from .stages import STAGES, Flow, build_with_finn
+
+    directory = RunDirectory(out)
+    with directory.lock():
+        try:
+            flow = Flow(options, directory)
+            for name in STAGE_NAMES[: STAGE_NAMES.index("rtl")]:
+                STAGES[name](flow)
+                if name == until:
+                    return
+            build_with_finn(flow)
+        finally:
+            _remove_if_empty(out)
 
 
 def _check_fit(arguments: argparse.Namespace) -> None:
@@ -349,6 +370,14 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="where the bitstream is built: here if Vivado is found (auto), here, in docker, "
         "or not at all (none); for an ECP5, here by nextpnr, or not at all",
+    )
+
+    add(
+        "--backend",
+        choices=BACKENDS,
+        default="rtl",
+        help="whose hardware: our RTL, or FINN's from the same integer graph (fully connected "
+        "networks), its code without a vendor's tool, its bitstream where Vivado and Vitis HLS are",
     )
 
     command = commands.add_parser(

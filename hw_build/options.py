@@ -17,6 +17,9 @@ STAGE_NAMES = (
 FIFO_CHOICES = ("auto", "minimal")
 """How FIFOs are sized: fast, or to the last beat."""
 
+BACKENDS = ("rtl", "finn")
+"""Whose hardware: ours, or FINN's from the same integer graph."""
+
 DEFAULT_TARGET_FPS = 100_000.0
 
 
@@ -26,7 +29,8 @@ class Options:
 
     `model` is a QONNX file; `vectors` the exported test vectors beside it, if it is a run's.
     `fit` is a share of the board's resources, 0 to 1, to be filled instead of meeting `target_fps`.
-    `fifo` is one of FIFO_CHOICES or the path of a file of depths, `vivado` where Vivado runs.
+    `fifo` is one of FIFO_CHOICES or the path of a file of depths, `vivado` where Vivado runs,
+    `backend` one of BACKENDS.
     """
 
     model: Path
@@ -43,6 +47,7 @@ class Options:
     seed: int = 0
     trace: bool = False
     vivado: str = "auto"
+    backend: str = "rtl"
 
     @property
     def fifo_file(self) -> Path | None:

@@ -39,6 +39,7 @@ from .estimate import block_resources
 from .executors import check_software, classes_of, outputs_of, scores_layer
 from .fifo_sizing import size_fifos
 from .fifos import load_fifos, save_fifos, with_fifos
+from .finn.build import generate, missing_for_bitstream, require_tools
 from .finn.flow import run_finn
 from .folded import FIFO_FILE, FOLDING_FILE, load_blocks
 from .folding import load_folding, save_folding
@@ -122,7 +123,7 @@ class Flow:
 
 GRAPH, GOLDEN, FOLDING, RTL = "03_graph", "04_golden", "05_folding", "06_rtl"
 SIMULATION, SYNTHESIS, FINN = "07_simulation", "08_synthesis", "09_finn"
-BITSTREAM = "09_bitstream"
+BITSTREAM, FINN_BUILD = "09_bitstream", "09_finn_build"
 BUNDLE, BOARD, REPORT = "10_bundle", "11_board", "12_report"
 
 
@@ -498,44 +499,65 @@ def check_with_finn(run: RunDirectory) -> None:
     """FINN's execution = golden model on 100 inputs, FINN's estimates, and the report again."""
     made_by = f"python -m hw_build.flow run {run.path}"
     flow = Flow(Options.from_json(run.manifest(REPORT, made_by=made_by)["config"]), run)
-    if not flow.options.board.has_pynq:
-        raise UserError(
-            "FINN knows no such device",
-            found=f"{flow.options.board.name}: {flow.options.board.part}",
-            fix=f"{made_by} --board pynq_z2, then FINN",
-        )
+    _finn_stage(flow, FINN, lambda folder: _compare_with_finn(flow, folder))
+    report(flow)
+
+
+def build_with_finn(flow: Flow) -> None:
+    """FINN's execution = golden model, its code for each layer, its bitstream if it can be made."""
+    missing = missing_for_bitstream()
 
     def body(folder: Path) -> None:
-        imported = flow.imported
-        folding = load_folding(flow.folder(FOLDING) / "folding.json", imported.graph)
-        with np.load(flow.folder(GOLDEN) / "golden.npz") as file:
-            inputs = file["inputs"][:N_FINN_INPUTS]
-        run_finn(
-            imported.graph,
-            inputs,
-            execute(imported.graph, inputs),
-            folder,
-            part=flow.options.board.part,
-            clock_mhz=flow.options.clock_mhz,
-            folding={
-                name: (fold.pe, fold.simd)
-                for name, fold in folding.items()
-                if name != imported.graph.input.name
-            },
-        )
+        _compare_with_finn(flow, folder)
+        options = flow.options
+        generate(folder, options.board.name, options.clock_mhz, vendor=not missing)
 
-    flow.stage(
-        FINN,
+    folder = _finn_stage(flow, FINN_BUILD, body, {} if missing else {"vendor": "found"})
+    require_tools(missing, folder / "code")
+
+
+def _finn_stage(
+    flow: Flow, name: str, body: Callable[[Path], None], tools: dict[str, str] | None = None
+) -> Path:
+    board = flow.options.board
+    if not board.has_pynq:
+        raise UserError(
+            "FINN knows no such device",
+            found=f"{board.name}: {board.part}",
+            fix=f"python -m hw_build.flow run {flow.run.path} --board pynq_z2, then FINN",
+        )
+    return flow.stage(
+        name,
         body,
-        config={"part": flow.options.board.part, "clock_mhz": flow.options.clock_mhz},
+        config={"board": board.name, "clock_mhz": flow.options.clock_mhz},
         inputs={
             "graph": flow.folder(GRAPH),
             "folding": flow.folder(FOLDING) / "folding.json",
             "golden": flow.folder(GOLDEN) / "golden.npz",
         },
-        tools={"finn-plus": version("finn-plus")},
+        tools={"finn-plus": version("finn-plus"), **(tools or {})},
     )
-    report(flow)
+
+
+def _compare_with_finn(flow: Flow, folder: Path) -> None:
+    """Runs FINN up to its estimates in `folder`; its integers are the golden model's."""
+    imported = flow.imported
+    folding = load_folding(flow.folder(FOLDING) / "folding.json", imported.graph)
+    with np.load(flow.folder(GOLDEN) / "golden.npz") as file:
+        inputs = file["inputs"][:N_FINN_INPUTS]
+    run_finn(
+        imported.graph,
+        inputs,
+        execute(imported.graph, inputs),
+        folder,
+        part=flow.options.board.part,
+        clock_mhz=flow.options.clock_mhz,
+        folding={
+            name: (fold.pe, fold.simd)
+            for name, fold in folding.items()
+            if name != imported.graph.input.name
+        },
+    )
 
 
 STAGES: dict[str, Callable[[Flow], None]] = dict(

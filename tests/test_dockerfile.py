@@ -14,7 +14,7 @@ from hw_build.bitstream.vivado import IMAGE
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = ("train", "build", "ci")
-KNOWN = {"ARG", "FROM", "RUN", "WORKDIR", "ENV", "COPY", "USER", "CMD"}
+KNOWN = {"ARG", "FROM", "RUN", "WORKDIR", "ENV", "COPY", "USER", "CMD", "ENTRYPOINT"}
 
 
 def instructions(text: str) -> list[tuple[str, str]]:

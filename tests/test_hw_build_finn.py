@@ -17,6 +17,7 @@ from qonnx.core.onnx_exec import execute_onnx
 
 from deploy.errors import GateError, MachineError, UserError
 from hw_build.finn import flow as finn_flow
+from hw_build.finn.build import generate, missing_for_bitstream, require_tools
 from hw_build.finn.dialect import to_finn
 from hw_build.finn.flow import folding_refusal, run_finn
 from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
@@ -315,3 +316,59 @@ def test_finn_tfc_w1a1(tmp_path):
     result = check(graph, tmp_path, folding=folding)
     assert result.cycles_per_frame == 64
     assert result.total["lut"] == 8041  # FINN's formula knows sizes and types, not values
+
+
+# FINN's own hardware
+
+
+NO_TOOLS = ("no vivado", "XILINX_VIVADO is not set", "no vitis_hls or vitis-run", "no finn-hlslib")
+
+
+def test_all_that_is_missing_for_a_bitstream_is_one_message(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("XILINX_VIVADO", raising=False)
+    monkeypatch.setenv("FINN_DEPS", str(tmp_path / "deps"))
+    missing = missing_for_bitstream()
+    for item, start in zip(missing, NO_TOOLS, strict=True):
+        assert item.startswith(start)
+    with pytest.raises(MachineError) as caught:
+        require_tools(missing, tmp_path)
+    assert all(item in caught.value.found for item in missing)
+    have_tools(tmp_path, monkeypatch)
+    assert missing_for_bitstream() == ()
+    require_tools((), tmp_path)
+
+
+def have_tools(folder: Path, monkeypatch) -> None:
+    """Programs with the names of the vendor's, and a folder for FINN's library."""
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setenv("FINN_DEPS", str(folder / "deps"))
+    monkeypatch.setenv("XILINX_VIVADO", str(folder / "Vivado" / "2022.2"))
+    (folder / "deps" / "finn-hlslib").mkdir(parents=True)
+    for tool in ("vivado", "vitis_hls"):
+        (folder / tool).write_text("#!/bin/sh\nexit 1\n")
+        (folder / tool).chmod(0o755)
+
+
+@pytest.mark.nightly
+def test_finn_generates_each_layer_with_its_weights(tmp_path: Path, monkeypatch) -> None:
+    graph = mlp(1, SMALL, BIPOLAR, ["binary"] * 3, ["bipolar"] * 2)
+    folding = {"fc0": (4, 8), "fc1": (4, 8), "fc2": (2, 8)}
+    check(graph, tmp_path, folding=folding)
+    generate(tmp_path, "pynq_z2", 100.0, vendor=False)
+    generated = json.loads((tmp_path / "code.json").read_text())
+    assert [layer["op_type"] for layer in generated] == ["MVAU_hls"] * 3
+    for layer, (name, (pe, simd)) in zip(generated, folding.items(), strict=True):
+        code = tmp_path / "code" / layer["node"]
+        assert f"top_{layer['node']}.cpp" in layer["files"]
+        words = [int(line, 16) for line in (code / "memblock.dat").read_text().split()]
+        weights = graph[name].weights  # type: ignore[union-attr]
+        assert len(words) == weights.size // (pe * simd)
+        assert sum(word.bit_count() for word in words) == np.count_nonzero(weights == 1)
+    with pytest.raises(UserError, match="FINN does not know this board"):
+        generate(tmp_path, "other", 100.0, vendor=False)
+
+    # with tools that are none, the vendor's part starts, and fails in what it needs first
+    have_tools(tmp_path / "tools", monkeypatch)
+    with pytest.raises(UserError, match="FINN stopped in xsi"):
+        generate(tmp_path, "pynq_z2", 100.0, vendor=True)

@@ -85,7 +85,7 @@ def run_finn(
     model.model.save(str(folder / "dialect.onnx"))
     np.save(folder / "inputs.npy", model.carried[graph.input.name].encode(inputs))
     start = time.perf_counter()
-    _run_worker(folder)
+    run_process("hw_build.finn.worker", folder)
     seconds = time.perf_counter() - start
     report = json.loads((folder / "worker.json").read_text())
     for overflow in report["overflows"]:
@@ -150,19 +150,22 @@ def _require_finn() -> None:
         ) from error
 
 
-def _run_worker(folder: Path) -> None:
-    """Run `hw_build.finn.worker` on `folder`, with all that it prints in `folder/log.txt`.
+def run_process(
+    module: str, folder: Path, log_name: str = "log.txt", keep: tuple[str, ...] = ()
+) -> None:
+    """Run a module that imports FINN on `folder`, with all that it prints in `log_name` there.
 
-    Whatever FINN, torch or their libraries leave in a home or temporary directory goes into one
-    under `folder` that is removed with the process.
+    FINN's own variables and the vendor's are hidden from it, but for those that begin as `keep`
+    says. Whatever FINN, torch or their libraries leave in a home or temporary directory goes into
+    one under `folder` that is removed with the process.
     """
-    command = [sys.executable, "-m", "hw_build.finn.worker", str(folder)]
-    log = folder / "log.txt"
+    command = [sys.executable, "-m", module, str(folder)]
+    log = folder / log_name
     with tempfile.TemporaryDirectory(dir=folder) as scratch, log.open("w") as stream:
         environment = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("FINN_", "XILINX_"))
+            if not name.startswith(("FINN_", "XILINX_")) or (keep and name.startswith(keep))
         }
         environment |= {
             "FINN_BUILD_DIR": str(folder / "finn"),
