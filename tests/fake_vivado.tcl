@@ -2,6 +2,7 @@
 # it needs and those that it makes. An unknown command or option, a missing file or object ends the
 # script, as Vivado would. Started by fake_vivado.py; `fault` names what shall go wrong.
 
+source [file join [file dirname [info script]] fake_vivado_ips.tcl]
 set fault [lindex $argv 1]
 set forms [lindex $argv 2]
 
@@ -107,18 +108,10 @@ proc form {name} {
     return [string map [list @INSTANCE@ $instance] $text]
 }
 
-set cells {}
 set connected {}
 
-proc known_cell {pin} {
-    global cells
-    set cell [lindex [split $pin /] 0]
-    if {$cell ni $cells} {error "\[BD 5-106\] no cell '$cell' in the design, for '$pin'"}
-    return $pin
-}
-
 proc perform {name options plain} {
-    global fault cells connected
+    global fault connected
     switch -glob -- $name {
         create_project {
             lassign $plain project folder
@@ -130,29 +123,47 @@ proc perform {name options plain} {
             if {[dict exists $options -dict]} {
                 if {[llength [dict get $options -dict]] % 2} {error "set_property: odd list"}
                 if {[llength $plain] != 1} {error "set_property -dict: one object"}
+                set list [dict get $options -dict]
+                if {[string match CONFIG.* [lindex $list 0]]} {set_values [lindex $plain 0] $list}
             } elseif {[llength $plain] != 3} {error "set_property: name, value, object"}
         }
         create_bd_cell {
             if {[llength [split [dict get $options -vlnv] :]] ni {3 4}} {error "bad VLNV"}
-            lappend cells [lindex $plain 0]
+            make_cell [lindex $plain 0] [dict get $options -vlnv]
         }
         create_bd_design {
             touch project/project.srcs/sources_1/bd/[lindex $plain 0]/[lindex $plain 0].bd
         }
-        get_bd_cells - get_bd_pins - get_bd_intf_pins - get_bd_addr_spaces {
-            return [known_cell [lindex $plain 0]]
+        get_bd_cells {
+            of_cell [lindex $plain 0] pins
+            return [lindex $plain 0]
         }
+        get_bd_pins {
+            pin_direction [lindex $plain 0]
+            return [lindex $plain 0]
+        }
+        get_bd_intf_pins {
+            interface_of [lindex $plain 0]
+            return [lindex $plain 0]
+        }
+        get_bd_addr_spaces { return [check_space [lindex $plain 0]] }
         get_bd_addr_segs {
-            if {[dict exists $options -quiet]} {return [lrange [lindex $plain 0] 0 1]}
-            if {[llength $plain]} {return [known_cell [lindex $plain 0]]}
-            return [dict get $options -of_objects]/Reg
+            if {[dict exists $options -of_objects]} {return [dict get $options -of_objects]/Reg}
+            # quietly: all that are there, here but for memory that this processor is not set up for
+            if {![dict exists $options -quiet]} {return [check_segment [lindex $plain 0]]}
+            return [lmap s [lindex $plain 0] {
+                if {[string match *HIGH [check_segment $s]]} continue
+                set s
+            }]
         }
-        connect_bd_* {
-            set to [lindex $plain 1]
+        connect_bd_net - connect_bd_intf_net {
+            lassign $plain from to
+            [expr {$name eq "connect_bd_net" ? "check_net" : "check_interface_net"}] $from $to
             if {$to in $connected} {error "\[BD 41-1306\] '$to' has a driver already"}
             lappend connected $to
         }
         validate_bd_design {
+            check_connections $connected
             puts "connected: [llength $connected]"
         }
         generate_target {

@@ -127,11 +127,20 @@ def explained(plan: Plan, work: Path) -> NarrowgaugeError:
     return caught.value
 
 
-@pytest.mark.parametrize("board", PYNQ)
-def test_each_board_has_its_golden_tcl(board: str) -> None:
+SCRIPTS = {
+    "1_package": scripts.package_ip("xc7z020clg400-1", ["a.sv", "b.v"], ["a weight.mem"]),
+    **{name: scripts.block_design(BOARDS[name], BOARDS[name].clock_mhz) for name in PYNQ},
+    "3_synthesis": scripts.synthesis("xc7z020clg400-1"),
+    "4_placement": scripts.placement(),
+    "5_routing": scripts.routing(),
+    "6_bitstream": scripts.bitstream(),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_each_script_has_its_golden_tcl(name: str) -> None:
     """To accept a change: delete the file, run the test twice, read the difference."""
-    text = scripts.block_design(BOARDS[board], BOARDS[board].clock_mhz)
-    path = GOLDEN / f"{board}.tcl"
+    text, path = SCRIPTS[name], GOLDEN / f"{name}.tcl"
     if not path.exists():
         path.write_text(text)
         pytest.fail(f"wrote {path.name}: read it, and run again")
@@ -179,6 +188,24 @@ def test_a_build_runs_every_script_and_keeps_the_results(
         ("2_design", b"-offset", b"-ofset", "Unknown option '-ofset'"),
         ("2_design", b"control/M01_AXI", b"$wire", "can't read"),
         ("2_design", b"reset/slowest_sync_clk", b"control/aclk", "has a driver already"),
+        (
+            "2_design",
+            b"c_sg_length_width",
+            b"c_sg_length_widht",
+            "no parameter 'c_sg_length_widht'",
+        ),
+        ("2_design", b"ps/FCLK_CLK0", b"ps/FCLK_CLK9", "no pin 'FCLK_CLK9' of 'ps'"),
+        ("2_design", b"PCW_USE_S_AXI_HP0 1", b"PCW_USE_S_AXI_HP0 0", "needs PCW_USE_S_AXI_HP0"),
+        ("2_design", b"NUM_MI 2", b"NUM_MI 1", "'control/M01_AXI' needs NUM_MI above 1"),
+        ("2_design", b"HP0_DDR_LOWOCM", b"HP0_DDR_LOW", "no segment 'S_AXI_HP0/HP0_DDR_LOW'"),
+        ("2_design", b"ip:axi_dma ", b"ip:axi_dmas ", "this Vivado lacks a block of the design"),
+        ("2_design", b"    accelerator_0/clk \\\n", b"", "'accelerator_0/clk' is not connected"),
+        (
+            "2_design",
+            b"get_bd_intf_pins accelerator_0/s_axis]",
+            b"get_bd_intf_pins control/S00_AXI]",
+            "is axis, 'control/S00_AXI' aximm",
+        ),
         ("3_synthesis", b"write_checkpoint -force synth", b"# ", "it made no synthesised.dcp"),
         ("4_placement", b"synthesised.dcp", b"synthesized.dcp", "does not exist"),
         ("5_routing", b"get_cells system_i", b"get_cells {system_i", "missing close-bra"),
@@ -457,6 +484,30 @@ def test_the_wrapper_has_the_accelerators_ports(
     assert instantiation(64).count("\n    .") == len(declared)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("", "", None),
+        (".clk(", ".clock(", "clock"),
+        ("    .m_axis_tlast(m_axis_tlast),\n", "", "PINMISSING"),
+    ],
+)
+def test_the_template_of_an_instance_compiles(
+    old: str, new: str, complaint: str | None, accelerator, tmp_path: Path
+) -> None:
+    """In a module that declares what it is wired to; a port of another name or too few do not."""
+    wires = [f"  wire {port.split('wire', 1)[1]};" for port in port_declarations(64)]
+    lines = ["module user_top;", *wires, instantiation(64).replace(old, new), "endmodule"]
+    (tmp_path / "design.v").write_text("\n".join(lines) + "\n")
+    arguments = ["-f", "files.f", str(tmp_path / "design.v"), "--top-module", "user_top"]
+    arguments += ["-Werror-IMPLICIT", "-Werror-PINMISSING"]
+    if complaint is None:
+        lint(arguments, accelerator[0])
+        return
+    with pytest.raises(AssertionError, match=complaint):
+        lint(arguments, accelerator[0])
+
+
 @pytest.mark.nightly
 def test_the_plans_own_top_synthesises_with_its_memories(plan: Plan, tmp_path: Path) -> None:
     names = [path.removeprefix("rtl/") for path in plan.files if path.startswith("rtl/")]
@@ -566,6 +617,7 @@ def test_the_flow_builds_bundles_and_reports_a_bitstream(
     assert (folder / "ip" / "component.xml").is_file()
     assert bundle.manifest.identity in (folder / "README.txt").read_text()
     lint(["-f", "files.f", "--top-module", "accelerator"], folder)
+    assert (folder / "instance.v").read_text() == instantiation(64)
     assert flow.main(["ip", str(out), "--out", str(folder)]) == 2
     assert "not empty" in capsys.readouterr().err
 

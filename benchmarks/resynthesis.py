@@ -1,0 +1,73 @@
+"""How much faster synthesis is after an edit of one layer: TFC w1a1, one weight of each layer.
+
+Usage: python -m benchmarks.resynthesis [RUN] [--cycles N]
+
+RUN is an exported run directory; without it, weights and thresholds are random. All blocks are
+synthesised once with an empty store; then, layer by layer, one weight is negated and all blocks are
+synthesised again: the store has every block but the one that changed. The factor is the first time
+over the second, wall clock, on all processors of this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from benchmarks.record import print_header
+from benchmarks.tfc_synthesis import random_network, trained
+from deploy.store import Store
+from hw_build.emit import emit
+from hw_build.folding import Folding
+from hw_build.folding_search import choose_folding
+from hw_build.graph import Graph, MatVec
+from hw_build.lowering import lower
+from hw_build.synthesis import synthesise
+from hw_build.yosys import yosys_version
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, nargs="?")
+    parser.add_argument("--cycles", type=int, default=69, help="cycles a frame, at most")
+    options = parser.parse_args()
+    print_header("measured on this machine")
+    print(f"with     {yosys_version()}")
+    graph = random_network(64) if options.run is None else trained(options.run)
+    folding = choose_folding(graph, options.cycles)
+    with tempfile.TemporaryDirectory() as scratch:
+        store = Store(Path(scratch) / "store")
+        whole = seconds(graph, folding, store)
+        print(f"all      {whole:.1f} s with an empty store")
+        print(f"nothing  {seconds(graph, folding, store):.1f} s")
+        for layer in graph:
+            if isinstance(layer, MatVec):
+                again = seconds(edited(graph, layer), folding, store)
+                print(f"{layer.name:8} {again:.1f} s: {whole / again:.1f} times as fast")
+
+
+def edited(graph: Graph, layer: MatVec) -> Graph:
+    """The graph with the layer's first weight that is not 0 negated."""
+    weights = layer.weights.copy()
+    weights.flat[int((weights != 0).argmax())] *= -1
+    changed = replace(layer, weights=weights)
+    return Graph(tuple(changed if other is layer else other for other in graph))
+
+
+def seconds(graph: Graph, folding: dict[str, Folding], store: Store) -> float:
+    """Synthesises every block that the store lacks; how long that took."""
+    blocks = lower(graph, folding)
+    with tempfile.TemporaryDirectory() as rtl:
+        emit(blocks, Path(rtl))
+        started = time.perf_counter()
+        synthesise(Path(rtl), blocks, store=store)
+        return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
