@@ -484,27 +484,16 @@ def test_the_wrapper_has_the_accelerators_ports(
     assert instantiation(64).count("\n    .") == len(declared)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "complaint"),
-    [
-        ("", "", None),
-        (".clk(", ".clock(", "clock"),
-        ("    .m_axis_tlast(m_axis_tlast),\n", "", "PINMISSING"),
-    ],
-)
-def test_the_template_of_an_instance_compiles(
-    old: str, new: str, complaint: str | None, accelerator, tmp_path: Path
-) -> None:
-    """In a module that declares what it is wired to; a port of another name or too few do not."""
+def test_the_template_of_an_instance_compiles(accelerator, tmp_path: Path) -> None:
+    """In a module that declares what it is wired to; a port of another name does not."""
     wires = [f"  wire {port.split('wire', 1)[1]};" for port in port_declarations(64)]
-    lines = ["module user_top;", *wires, instantiation(64).replace(old, new), "endmodule"]
-    (tmp_path / "design.v").write_text("\n".join(lines) + "\n")
-    arguments = ["-f", "files.f", str(tmp_path / "design.v"), "--top-module", "user_top"]
-    arguments += ["-Werror-IMPLICIT", "-Werror-PINMISSING"]
-    if complaint is None:
-        lint(arguments, accelerator[0])
-        return
-    with pytest.raises(AssertionError, match=complaint):
+    text = "\n".join(["module user_top;", *wires, instantiation(64), "endmodule\n"])
+    path = tmp_path / "user_top.v"
+    arguments = ["-f", "files.f", str(path), "--top-module", "user_top"]
+    path.write_text(text)
+    lint(arguments, accelerator[0])
+    path.write_text(text.replace(".m_axis_tlast(", ".m_axis_last("))
+    with pytest.raises(AssertionError, match="m_axis_last"):
         lint(arguments, accelerator[0])
 
 
