@@ -23,7 +23,7 @@ LICENCES += $(foreach path,$(wildcard $(filter /%,$(subst :, ,$(XILINXD_LICENSE_
 BUILD_ARGUMENTS := $(foreach name,BASE_IMAGE SNAPSHOT TORCH_INDEX PIP_INDEX_URL PIP_EXTRA_INDEX_URL,\
     $(if $(filter-out undefined,$(origin $(name))),--build-arg $(name)="$($(name))"))
 
-.PHONY: help setup demo notebooks strip docs test test-all lint format lock clean docker-image docker-build
+.PHONY: help setup demo notebooks strip command-line docs test test-all lint format lock clean docker-image docker-build
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1 #/p' $(MAKEFILE_LIST) | awk -F ' # *' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ notebooks: .venv/.notebooks  ## open JupyterLab on the notebooks
 
 strip:  ## take outputs out of the notebooks, which are kept without
 	python3 .ci/strip_notebooks.py notebooks
+
+command-line: $(SET_UP)  ## write the page on the commands, and what completes them in a shell
+	$(BIN)/python .ci/command_line.py
 
 docs: .venv/.docs  ## build the documentation as a site in site/
 	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict  # no notice of another project

@@ -8,10 +8,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from deploy.accelerator import Accelerator
+from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.bundle import Bundle
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.executors import ProcessExecutor
@@ -25,11 +27,20 @@ EXAMPLES = """examples:
   python -m deploy run bundle.zip images.npy --board virtual:pynq_z2 --rtl RUN
   python -m deploy measure bundle.zip --host xilinx@pynq --run RUN
   python -m deploy report measurements.jsonl"""
+EXAMPLE_OF = {
+    "run": "bundle.zip images.npy --board virtual:pynq_z2 --rtl runs/digits --run runs/digits",
+    "measure": "bundle.zip --host xilinx@pynq --run runs/digits",
+    "push": "bundle.zip --host xilinx@pynq --run runs/digits",
+    "pull": "bundle.zip --host xilinx@pynq --out results",
+    "report": "measurements.jsonl",
+}
 
 VIRTUAL = "virtual:"
 
+Answer = dict[str, Any]
 
-def run(options: argparse.Namespace) -> None:
+
+def run(options: argparse.Namespace) -> Answer:
     """Inputs through the accelerator: real ones are quantised, integers with --integers go in."""
     x = load_inputs(options.input)
     with opened(options) as accelerator:
@@ -40,23 +51,28 @@ def run(options: argparse.Namespace) -> None:
             np.save(options.out, out)
             print(f"{len(out)} frames, integers of {out.shape[1]} outputs: {options.out}")
         classes = meaning.classify(out)
+        source = accelerator.source
         names = ", ".join(meaning.names_of(classes[:10]))
-        print(f"source        {accelerator.source}")
+        print(f"source        {source}")
         print(f"classes       {names}{', ...' if len(classes) > 10 else ''}")
+    return {"source": source, "classes": meaning.names_of(classes), "out": _text(options.out)}
 
 
-def measure_it(options: argparse.Namespace) -> None:
+def measure_it(options: argparse.Namespace) -> Answer:
     """Golden vectors, then accuracy, cycles, speed and power, into the log."""
     with opened(options) as accelerator:
         record = measure(accelerator, batches=options.batches, repeats=options.repeats)
     append(options.log, record)
     print(describe(record))
     print(f"log           {options.log}")
+    return {"record": record, "log": str(options.log)}
 
 
-def report(options: argparse.Namespace) -> None:
+def report(options: argparse.Namespace) -> Answer:
     """What a log of measurements says."""
-    print("\n\n".join(describe(record) for record in read_log(options.log)))
+    records = read_log(options.log)
+    print("\n\n".join(describe(record) for record in records))
+    return {"records": records}
 
 
 def push(options: argparse.Namespace) -> None:
@@ -98,9 +114,10 @@ def remote_arguments(options: argparse.Namespace) -> list[str]:
         value = getattr(options, name, None)
         if value is not None:
             there += [f"--{name.replace('_', '-')}", str(value)]
+    json = ["--json"] if options.json else []
     if options.name == "measure":
-        return [*there, "--batches", ",".join(map(str, options.batches))]
-    return [*there, "--out", OUTPUT, *(["--integers"] if options.integers else [])]
+        return [*there, *json, "--batches", ",".join(map(str, options.batches))]
+    return [*there, *json, "--out", OUTPUT, *(["--integers"] if options.integers else [])]
 
 
 def trusted(options: argparse.Namespace) -> Bundle:
@@ -159,6 +176,10 @@ def load_inputs(path: Path) -> np.ndarray:
     return array
 
 
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
 def _sizes(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
@@ -166,19 +187,28 @@ def _sizes(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"no list of sizes: {text}") from error
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Of all commands' options."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy",
         allow_abbrev=False,
         description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"{EXAMPLES}\n\n{EXIT_CODES}",
+        formatter_class=HelpFormat,
     )
+    parser.set_defaults(json=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
 
     def add(name: str, function, *, runs: bool, needs_host: bool = False):
         about = function.__doc__.splitlines()[0]
-        command = commands.add_parser(name, help=about, allow_abbrev=False)
+        command = commands.add_parser(
+            name,
+            help=about,
+            description=about,
+            epilog=f"example:\n  python -m deploy {name} {EXAMPLE_OF[name]}",
+            formatter_class=HelpFormat,
+            allow_abbrev=False,
+        )
         command.set_defaults(command=function)
         option = command.add_argument
         option("bundle", type=Path, metavar="BUNDLE", help="bundle.zip of a run")
@@ -192,6 +222,7 @@ def _parser() -> argparse.ArgumentParser:
             option("--model", type=Path, metavar="RUN", help="virtual: its golden model does")
             option("--python", metavar="P", help="for --rtl and --model, if not this one")
             option("--timeout-s", type=float, metavar="S", help="of a transfer")
+            add_json(command)
         return command
 
     command = add("run", run, runs=True)
@@ -206,7 +237,14 @@ def _parser() -> argparse.ArgumentParser:
     add("push", push, runs=False, needs_host=True)
     command = add("pull", pull, runs=False, needs_host=True)
     command.add_argument("--out", type=Path, default=Path("."), metavar="FOLDER")
-    command = commands.add_parser("report", help=report.__doc__)
+    command = commands.add_parser(
+        "report",
+        help=report.__doc__,
+        description=report.__doc__,
+        epilog=f"example:\n  python -m deploy report {EXAMPLE_OF['report']}",
+        formatter_class=HelpFormat,
+    )
+    add_json(command)
     command.set_defaults(command=report, host=None)
     command.add_argument("log", type=Path, metavar="LOG")
     return parser
@@ -214,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     """The options of a command; no name of one may be cut short."""
-    return _parser().parse_args(arguments)
+    return command_parser().parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -222,9 +260,11 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.simplefilter("ignore")  # pynq's: the driver checks what they warn of
     options = parsed(arguments)
     try:
-        if options.host is not None and options.name in ("run", "measure"):
-            return remotely(options)
-        options.command(options)
+        with for_people(options):
+            if options.host is not None and options.name in ("run", "measure"):
+                return remotely(options)
+            result = options.command(options)
+        answer(options, result)
     except NarrowgaugeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

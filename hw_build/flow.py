@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory
 
@@ -20,8 +22,11 @@ from . import look
 from .bitstream.vivado import PLACES, find_vivado
 from .boards import BOARDS, board_named
 from .options import BACKENDS, DEFAULT_TARGET_FPS, FIFO_CHOICES, STAGE_NAMES, Options
+from .terminal import complain, show_figure, show_table
 
 MODEL, VECTORS = "model.onnx", "vectors.npz"
+
+Answer = dict[str, Any]
 
 RUN_EXAMPLES = """examples:
   python -m hw_build.flow run runs/digits --board pynq_z2 --target-fps 1000000
@@ -36,17 +41,15 @@ STATUS_EXAMPLES = """examples:
   python -m hw_build.flow status runs/digits
   python -m hw_build.flow status runs/digits --json"""
 
-EXIT_CODES = """exit codes:
-  0    done
-  2    a mistake in what was given: an option, a network, a file
-  3    the machine lacks something: a tool, disk space
-  4    a gate failed: two executors disagree
-  130  interrupted (143: ended by TERM); the same command goes on from the last whole stage
+ENDING = f"""example:
+  python -m hw_build.flow run runs/digits --board pynq_z2 --target-fps 1000000
+
+{EXIT_CODES} (143: ended by TERM); the same command goes on from the last whole stage
 
 `COMMAND --help` has examples."""
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> Answer:
     """The whole flow, or up to --until."""
     from .bitstream.ecp5_build import tool_versions as ecp5_tool_versions
     from .board_gate import pynq_version
@@ -91,8 +94,8 @@ def run(arguments: argparse.Namespace) -> None:
     out = arguments.out or (source if source.is_dir() else Path("runs") / source.stem)
     _require_place(out)
     if arguments.backend == "finn":
-        _run_finn_backend(options, out, arguments.until)
-        return
+        _run_finn_backend(options, RunDirectory(out, arguments.typed), arguments.until)
+        return {"run": str(out), "until": arguments.until, "report": None}
     if STAGE_NAMES.index(arguments.until) >= STAGE_NAMES.index("simulation"):
         tool_versions()  # what a later stage lacks is said before the first one runs
     if board.has_pynq and STAGE_NAMES.index(arguments.until) >= STAGE_NAMES.index("board"):
@@ -114,15 +117,17 @@ def run(arguments: argparse.Namespace) -> None:
                     break
         finally:
             _remove_if_empty(out)
+    data = None
     if arguments.until == "report":
-        _print_summary(out, time.monotonic() - started)
+        data = json.loads((out / "report.json").read_text())
+        _print_summary(out, data, time.monotonic() - started)
+    return {"run": str(out), "until": arguments.until, "report": data}
 
 
-def _run_finn_backend(options: Options, out: Path, until: str) -> None:
+def _run_finn_backend(options: Options, directory: RunDirectory, until: str) -> None:
     """Graph, golden model and folding, and then FINN's hardware in place of ours."""
     from .stages import STAGES, Flow, build_with_finn
 
-    directory = RunDirectory(out)
     with directory.lock():
         try:
             flow = Flow(options, directory)
@@ -132,7 +137,7 @@ def _run_finn_backend(options: Options, out: Path, until: str) -> None:
                     return
             build_with_finn(flow)
         finally:
-            _remove_if_empty(out)
+            _remove_if_empty(directory.path)
 
 
 def _check_fit(arguments: argparse.Namespace) -> None:
@@ -153,36 +158,35 @@ def _check_fit(arguments: argparse.Namespace) -> None:
         )
 
 
-def status(arguments: argparse.Namespace) -> None:
+def status(arguments: argparse.Namespace) -> Answer:
     """What a run directory holds."""
     stages = RunDirectory(arguments.run).status()
-    if arguments.json:
-        print(json.dumps([asdict(stage) for stage in stages], indent=1))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("stage", "state", "seconds", "made", "kB", "note", title=str(arguments.run))
+    rows = []
     for stage in stages:
         seconds = "" if stage.seconds is None else f"{stage.seconds:.1f}"
         size = f"{stage.bytes / 1000:.0f}"
-        table.add_row(stage.name, stage.state, seconds, stage.created or "", size, stage.note)
-    Console().print(table)
+        rows.append((stage.name, stage.state, seconds, stage.created or "", size, stage.note))
+    show_table(("stage", "state", "seconds", "made", "kB", "note"), rows, str(arguments.run))
+    return {"run": str(arguments.run), "stages": [asdict(stage) for stage in stages]}
 
 
-def finn(arguments: argparse.Namespace) -> None:
+def finn(arguments: argparse.Namespace) -> Answer:
     """FINN's own conversion, execution and estimates for a run's integer graph."""
     from .stages import check_with_finn
 
-    check_with_finn(RunDirectory(arguments.run, arguments.typed))
+    folder = check_with_finn(RunDirectory(arguments.run, arguments.typed))
+    figures = json.loads((folder / "finn.json").read_text(encoding="utf-8"))
+    return {"run": str(arguments.run), "finn": figures}
 
 
-def ip(arguments: argparse.Namespace) -> None:
+def ip(arguments: argparse.Namespace) -> Answer:
     """The accelerator alone: sources, file list, template, and the script that packages it."""
     from .bitstream.ip_folder import write_ip
 
     write_ip(arguments.run, arguments.out)
     print(f"{arguments.out / 'README.txt'} says what is there")
+    files = sorted(path for path in arguments.out.rglob("*") if path.is_file())
+    return {"folder": str(arguments.out), "files": [str(path) for path in files]}
 
 
 def _vivado_place(arguments: argparse.Namespace) -> str:
@@ -229,35 +233,37 @@ def _remove_if_empty(out: Path) -> None:
         out.rmdir()
 
 
-def _print_summary(out: Path, seconds: float) -> None:
+def _print_summary(out: Path, data: Answer, seconds: float) -> None:
     """The report's path and the numbers that matter, each with its kind."""
-    data = json.loads((out / "report.json").read_text())
     accuracy = data["accuracy"]
     vectors = max(gate["vectors"] for gate in data["gates"])
     lut = data["resources"]["synthesised"] or data["resources"]["estimated"]
     kind = "synthesised, not placed" if data["resources"]["synthesised"] else "estimated"
     shown = "not known: no labels" if accuracy is None else f"{100 * accuracy:.2f} %"
-    print(f"\nbit-exact     {len(data['gates'])} gates passed, up to {vectors} inputs each")
-    print(f"accuracy      {shown}" + ("" if accuracy is None else " (simulated RTL, test set)"))
-    print(
-        f"speed         {data['frames_per_second']:,.0f} frames/s "
-        f"(simulated cycles at {data['clock_mhz']:g} MHz)"
-    )
-    print(f"size          {lut['lut']:,.0f} LUT ({kind})")
-    print(f"report        {out / 'report.html'}   [{seconds:.0f} s]")
+    speed = f"{data['frames_per_second']:,.0f} frames/s"
+    print()
+    for key, value, note in (
+        ("bit-exact", f"{len(data['gates'])} gates passed", f", up to {vectors} inputs each"),
+        ("accuracy", shown, "" if accuracy is None else " (simulated RTL, test set)"),
+        ("speed", speed, f" (simulated cycles at {data['clock_mhz']:g} MHz)"),
+        ("size", f"{lut['lut']:,.0f} LUT", f" ({kind})"),
+        ("report", str(out / "report.html"), f"   [{seconds:.0f} s]"),
+    ):
+        show_figure(key, value, note)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, or that of the error met: 2 user, 3 machine, 4 a failed gate."""
-    parser = _parser()
+    parser = command_parser()
     options = parser.parse_args(arguments)
     # called from Python, the process's own arguments are another program's
     options.typed = sys.argv if arguments is None else [__file__, *arguments]
     try:
-        with _signals_as_exceptions():
-            options.command(options)
+        with _signals_as_exceptions(), for_people(options):
+            result = options.command(options)
+        answer(options, result)
     except NarrowgaugeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` has seen enough
@@ -285,12 +291,13 @@ def _signals_as_exceptions() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Of all commands' options."""
     parser = argparse.ArgumentParser(
         prog="python -m hw_build.flow",
         description=__doc__,
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=ENDING,
+        formatter_class=HelpFormat,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser(
@@ -300,7 +307,7 @@ def _parser() -> argparse.ArgumentParser:
         "Every executor is compared with the others, integer by integer; a mismatch stops the "
         "flow. Stages that nothing has changed for are skipped.",
         epilog=RUN_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormat,
     )
     command.set_defaults(command=run)
     add = command.add_argument
@@ -363,6 +370,7 @@ def _parser() -> argparse.ArgumentParser:
         default=True,
         help="synthesise every block with Yosys (default: yes)",
     )
+    add_json(command)
 
     add(
         "--vivado",
@@ -385,11 +393,11 @@ def _parser() -> argparse.ArgumentParser:
         help="what a run directory holds",
         description="Which stages of a run are whole, and what each took.",
         epilog=STATUS_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormat,
     )
     command.set_defaults(command=status)
     command.add_argument("run", type=Path, metavar="RUN")
-    command.add_argument("--json", action="store_true", help="for programs: a list of stages")
+    add_json(command)
 
     look.add_commands(commands)
 
@@ -399,8 +407,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Writes the RTL of a run with its memory files, a file list, an instantiation "
         "template and the script that packages it as a Vivado IP with AXI4-Stream and AXI4-Lite "
         "ports.",
-        epilog="example: python -m hw_build.flow ip runs/digits --out digits_ip",
+        epilog="example:\n  python -m hw_build.flow ip runs/digits --out digits_ip",
+        formatter_class=HelpFormat,
     )
+    add_json(command)
     command.set_defaults(command=ip)
     command.add_argument("run", type=Path, metavar="RUN")
     command.add_argument("--out", type=Path, metavar="FOLDER", required=True)
@@ -411,8 +421,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Hands the integer graph to FINN+ in its own dialect, runs its conversion to "
         "hardware layers, folding and estimates, and compares its execution with the golden model "
         "on 100 inputs. The figures join the report.",
-        epilog="example: python -m hw_build.flow finn runs/digits",
+        epilog="example:\n  python -m hw_build.flow finn runs/digits",
+        formatter_class=HelpFormat,
     )
+    add_json(command)
     command.set_defaults(command=finn)
     command.add_argument("run", type=Path, metavar="RUN")
     return parser

@@ -6,7 +6,9 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
+from deploy.answers import HelpFormat, add_json
 from deploy.errors import UserError
 from deploy.run_directory import RunDirectory
 
@@ -22,7 +24,7 @@ COMPARE_EXAMPLES = """examples:
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Adds `show` and `compare` to the flow's commands."""
-    form = argparse.RawDescriptionHelpFormatter
+    form = HelpFormat
     command = commands.add_parser(
         "show",
         help="a picture of the dataflow, or its QONNX in Netron",
@@ -39,6 +41,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="open the run's QONNX file in Netron in the browser instead, until Ctrl-C",
     )
+    add_json(command)
 
     command = commands.add_parser(
         "compare",
@@ -59,16 +62,17 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="the page (compare.html)",
     )
     command.add_argument(
-        "--json", action="store_true", help="print the figures as JSON instead, and write nothing"
+        "--json", action="store_true", help="print the figures as JSON instead, and write no file"
     )
 
 
-def show(arguments: argparse.Namespace) -> None:
+def show(arguments: argparse.Namespace) -> dict[str, Any]:
     """Writes the picture of a run's dataflow, or opens its network in Netron."""
     run = RunDirectory(arguments.run)
     if arguments.netron:
-        _open_in_netron(run.path / "model.onnx")
-        return
+        model = run.path / "model.onnx"
+        _open_in_netron(model)
+        return {"model": str(model)}
     out = arguments.out or run.path / "graph.svg"
     picture = _dataflow(run)
     try:
@@ -76,6 +80,7 @@ def show(arguments: argparse.Namespace) -> None:
     except OSError as error:
         raise UserError("the picture can't be written", where=str(out), found=str(error)) from error
     print(out)
+    return {"picture": str(out)}
 
 
 def _dataflow(run: RunDirectory) -> str:
@@ -109,7 +114,7 @@ def _open_in_netron(model: Path) -> None:
     netron.wait()
 
 
-def compare(arguments: argparse.Namespace) -> None:
+def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     """Writes the page and its figures, or prints the figures as JSON."""
     from . import comparison
 
@@ -117,7 +122,8 @@ def compare(arguments: argparse.Namespace) -> None:
         print(f"warning: {line}", file=sys.stderr)
 
     if arguments.json:
-        print(comparison.json_text(comparison.compare(arguments.runs, warn)), end="")
-        return
-    for path in comparison.write_comparison(arguments.runs, arguments.out, warn):
+        return comparison.compare(arguments.runs, warn)
+    paths = comparison.write_comparison(arguments.runs, arguments.out, warn)
+    for path in paths:
         print(path)
+    return {"written": [str(path) for path in paths]}

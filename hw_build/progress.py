@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,6 @@ def progress(what: str) -> Iterator[Report]:
         if done and now - last >= SECONDS_BETWEEN_LINES:
             last = now
             left = (now - started) / done * (total - done)
-            print(f"  {what}: {done} of {total}, {left:.0f} s to go", flush=True)
+            print(f"  {what}: {done} of {total}, {left:.0f} s to go", file=sys.stderr, flush=True)
 
     yield line

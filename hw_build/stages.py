@@ -55,6 +55,7 @@ from .resources import Resources
 from .rtl_gate import check_batch
 from .simulator import Simulator, Stalls
 from .synthesis import synthesise, with_port_blocks
+from .terminal import say
 from .timing import predict
 from .vectors import N_GATE_INPUTS, Vectors, exported_vectors, given_vectors, integers_of
 from .verilator import build_model, tool_versions
@@ -70,7 +71,7 @@ class Flow:
 
     options: Options
     run: RunDirectory
-    say: Callable[[str], None] = print
+    say: Callable[[str], None] = say
 
     def stage(
         self,
@@ -495,12 +496,16 @@ def report(flow: Flow) -> None:
         flow.run.publish(Path(REPORT) / name)
 
 
-def check_with_finn(run: RunDirectory) -> None:
-    """FINN's execution = golden model on 100 inputs, FINN's estimates, and the report again."""
+def check_with_finn(run: RunDirectory) -> Path:
+    """FINN's execution = golden model on 100 inputs, FINN's estimates, and the report again.
+
+    Returns the stage's folder, with finn.json in it.
+    """
     made_by = f"python -m hw_build.flow run {run.path}"
     flow = Flow(Options.from_json(run.manifest(REPORT, made_by=made_by)["config"]), run)
-    _finn_stage(flow, FINN, lambda folder: _compare_with_finn(flow, folder))
+    folder = _finn_stage(flow, FINN, lambda folder: _compare_with_finn(flow, folder))
     report(flow)
+    return folder
 
 
 def build_with_finn(flow: Flow) -> None:

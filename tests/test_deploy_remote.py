@@ -122,10 +122,14 @@ def test_push_run_measure_and_pull(board, bundle, tmp_path, monkeypatch, capfd) 
     append(tmp_path / "mine.jsonl", own)
     append(tmp_path / LOG, own)
     more = ("--batches", "1,9", "--log", "mine.jsonl", *virtual, *there)
-    assert main(["measure", str(bundle), *more]) == 0
+    assert main(["measure", str(bundle), *more, "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)
     before, new = map(json.loads, (tmp_path / "mine.jsonl").read_text().splitlines())
     assert before == own
     assert new["source"] == "rtl-simulation"
+    assert told["record"] == new
+    assert main(["report", "mine.jsonl", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == {"records": [own, new]}
     assert [entry["batch"] for entry in new["throughput"]] == [1, 9]
     for _ in range(2):
         assert main(["pull", str(bundle), *there]) == 0

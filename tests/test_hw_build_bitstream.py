@@ -583,13 +583,15 @@ def test_the_flow_builds_bundles_and_reports_a_bitstream(
 ) -> None:
     out = tmp_path / "run"
     base = ["run", str(network), "--out", str(out), "--no-synthesis", "--target-fps", "5000000"]
-    assert flow.main([*base, "--until", "report"]) == 0
+    assert flow.main([*base, "--until", "report", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
     assert (out / "09_bitstream" / "accelerator.bit").is_file()
     assert not (out / "09_bitstream" / "work").exists()
     bundle = Bundle.read(out / "bundle.zip")
     assert bundle.files["hardware/accelerator.bit"] == b"a bitstream of no board\n"
     record = json.loads((out / "report.json").read_text())
     assert record["bitstream"]["accelerator"]["lut"] == 9712
+    assert told["report"] == record
     assert scripts_of(fake()) == [f"{step.name}.tcl" for step in STEPS]
 
     # what the registers will read is what the bundle's manifest says
@@ -598,7 +600,10 @@ def test_the_flow_builds_bundles_and_reports_a_bitstream(
 
     # the accelerator alone: Vivado packages it, Verilator reads it
     folder = tmp_path / "ip"
-    assert flow.main(["ip", str(out), "--out", str(folder)]) == 0
+    assert flow.main(["ip", str(out), "--out", str(folder), "--json"]) == 0
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert str(folder / "README.txt") in files
+    assert all(Path(file).is_file() for file in files)
     found = find_vivado("local")
     assert found is not None
     with sole_builder(folder) as lock:

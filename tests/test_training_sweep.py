@@ -111,6 +111,9 @@ def test_one_that_fails_loses_no_other_and_the_same_command_goes_on(
     (out / "small_digits_s1").rename(out / "small_s1")
     assert sweep.main([str(path), "--out", str(out)]) == 0
     assert "1 points, 1 of them whole already" in capsys.readouterr().out
+    assert sweep.main([str(path), "--out", str(out), "--json"]) == 0
+    points = json.loads(capsys.readouterr().out)["points"]
+    assert points == {"small_s1": {"run": str(out / "small_s1"), "failed": ""}}
     assert (out / "small_s1" / train.STAGE / train.WEIGHTS).stat().st_mtime_ns == trained
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.errors import NarrowgaugeError
 from deploy.run_directory import write_atomically
 from training.trained_run import TrainedRun
@@ -117,13 +118,14 @@ def _report_on(evaluated: Evaluated) -> list[str]:
     return lines
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0, or that of the error met."""
+def command_parser() -> argparse.ArgumentParser:
+    """Of this command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate",
         description="Measures a trained run on its test set, class by class. Changes nothing in "
         "the run.",
-        epilog="example: python -m training.evaluate runs/digits",
+        epilog=f"example:\n  python -m training.evaluate runs/digits\n\n{EXIT_CODES}",
+        formatter_class=HelpFormat,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory of training.train")
     parser.add_argument(
@@ -135,6 +137,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="JSON file for these figures and all confusions"
     )
+    add_json(parser)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0, or that of the error met."""
+    parser = command_parser()
     options = parser.parse_args(arguments)
     try:
         evaluated = evaluate_run(options.run, options.data_dir, exact=options.exact)
@@ -146,7 +155,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
-    print("\n".join(_report_on(evaluated)))
+    with for_people(options):
+        print("\n".join(_report_on(evaluated)))
+    answer(options, evaluated.as_json())
     return 0
 
 

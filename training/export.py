@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.errors import NarrowgaugeError
 from deploy.run_directory import RunDirectory, write_atomically
 from training.train import CONFIG, WEIGHTS
@@ -57,42 +58,59 @@ def _export_into(folder: Path, trained: TrainedRun, data_dir: Path | None) -> No
     np.savez_compressed(folder / VECTORS, **vectors)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0, or that of the error met."""
+def command_parser() -> argparse.ArgumentParser:
+    """Of this command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m training.export",
         description="Exports a trained run: model.onnx (QONNX) and vectors.npz, both in RUN.",
-        epilog="example: python -m training.export runs/digits",
+        epilog=f"example:\n  python -m training.export runs/digits\n\n{EXIT_CODES}",
+        formatter_class=HelpFormat,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory of training.train")
     parser.add_argument(
         "--data-dir", type=Path, metavar="D", help="where the data set is, if it has moved"
     )
+    add_json(parser)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0, or that of the error met."""
+    parser = command_parser()
     options = parser.parse_args(arguments)
     try:
-        stage = export_run(options.run, options.data_dir)
-        summary = _summary_of(stage / VECTORS)
+        with for_people(options):
+            stage = export_run(options.run, options.data_dir)
+        found = _accuracy_of(stage / VECTORS)
     except NarrowgaugeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
-    print(summary)
-    print(f"{options.run / MODEL}\n{options.run / VECTORS}")
+    model, vectors = options.run / MODEL, options.run / VECTORS
+    with for_people(options):
+        print(
+            f"test accuracy {100 * found['test_accuracy']:.2f} % on {found['n_test_samples']} "
+            f"samples, evaluated exactly; plain float32 differs in the class of "
+            f"{found['n_float32_class_differs']} and in some activation of "
+            f"{found['n_float32_activation_differs']}"
+        )
+        print(f"{model}\n{vectors}")
+    answer(options, {"model": str(model), "vectors": str(vectors), **found})
     return 0
 
 
-def _summary_of(path: Path) -> str:
+def _accuracy_of(path: Path) -> dict[str, float | int]:
     import numpy as np
 
     with np.load(path) as vectors:
-        accuracy = (vectors["outputs"].argmax(1) == vectors["labels"]).mean()
-        return (
-            f"test accuracy {100 * accuracy:.2f} % on {len(vectors['labels'])} samples, evaluated "
-            f"exactly; plain float32 differs in the class of {vectors['n_float32_class_differs']} "
-            f"and in some activation of {vectors['n_float32_activation_differs']}"
-        )
+        return {
+            "test_accuracy": float((vectors["outputs"].argmax(1) == vectors["labels"]).mean()),
+            "n_test_samples": len(vectors["labels"]),
+            "n_float32_class_differs": int(vectors["n_float32_class_differs"]),
+            "n_float32_activation_differs": int(vectors["n_float32_activation_differs"]),
+        }
 
 
 if __name__ == "__main__":

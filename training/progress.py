@@ -25,7 +25,7 @@ def epochs_progress(n_done: int, n_epochs: int, console: Console | None = None) 
 
     Off a terminal one line is printed every few seconds, and one for the last epoch.
     """
-    console = console or Console()
+    console = console or Console(stderr=True)
     if not console.is_terminal:
         yield _Lines(n_done, n_epochs, console)
         return

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.errors import MachineError, NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory, write_atomically
 from training.sweep_config import Point, load_sweep
@@ -171,13 +172,15 @@ def _dask_executor(address: str) -> Iterator[Executor]:
         yield client.get_executor(pure=False)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0; 1 where a point failed; or that of the error met."""
+def command_parser() -> argparse.ArgumentParser:
+    """Of this command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m training.sweep",
         description="Trains every point of a sweep into a run directory of its own. A point that "
         "fails never stops the others. The same command goes on with what is not whole.",
-        epilog="example: python -m training.sweep training/sweeps/digits.toml --out runs/ladder",
+        epilog="example:\n  python -m training.sweep training/sweeps/digits.toml --out runs/ladder"
+        f"\n\n{EXIT_CODES}\n  1    a point failed",
+        formatter_class=HelpFormat,
     )
     parser.add_argument("sweep", type=Path, metavar="SWEEP.toml", help="configs, changes, seeds")
     parser.add_argument("--out", type=Path, required=True, metavar="D", help="for the runs")
@@ -193,21 +196,29 @@ def main(arguments: list[str] | None = None) -> int:
         help="of a Dask scheduler, as tcp://HOST:8786; all its "
         "machines have this project installed and see D at the same path",
     )
+    add_json(parser)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0; 1 where a point failed; or that of the error met."""
+    parser = command_parser()
     options = parser.parse_args(arguments)
     if options.workers is not None and options.workers < 1:
         parser.error("--workers is at least 1")
     try:
-        states = run_sweep(
-            options.sweep,
-            options.out,
-            options.data_dir,
-            workers=options.workers,
-            dask=options.dask,
-            overwrite=options.overwrite,
-        )
-        whole = [options.out / name for name, why in states.items() if not why]
-        if whole:
-            print(as_markdown(make_table(whole)), end="")
+        with for_people(options):
+            states = run_sweep(
+                options.sweep,
+                options.out,
+                options.data_dir,
+                workers=options.workers,
+                dask=options.dask,
+                overwrite=options.overwrite,
+            )
+            whole = [options.out / name for name, why in states.items() if not why]
+            if whole:
+                print(as_markdown(make_table(whole)), end="")
     except NarrowgaugeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -218,6 +229,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name, why in failed.items():
         log = options.out / name / LOG
         print(f"failed: {name}: {why}; what it printed: {log}", file=sys.stderr)
+    points = {name: {"run": str(options.out / name), "failed": why} for name, why in states.items()}
+    answer(options, {"points": points})
     return 1 if failed else 0
 
 

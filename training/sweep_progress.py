@@ -37,7 +37,7 @@ def sweep_progress(
     out: Path, n_points: int, n_done: int, console: Console | None = None
 ) -> Iterator[View]:
     """Shows `n_points`, `n_done` of them whole already, whose run directories lie in `out`."""
-    console = console or Console()
+    console = console or Console(stderr=True)
     if not console.is_terminal:
         yield _Lines(n_points, n_done, console)
         return

@@ -9,9 +9,10 @@ import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.durable import canonical_json
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import write_atomically
@@ -163,19 +164,28 @@ def as_csv(rows: Iterable[Row]) -> str:
 _FORMATS = {".md": as_markdown, ".csv": as_csv}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0, or that of the error met."""
+def command_parser() -> argparse.ArgumentParser:
+    """Of this command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m training.table",
         description="A table of trained runs: runs that differ in nothing but the seed are one "
         "row, with the mean and the standard deviation of their test accuracies.",
-        epilog="example: python -m training.table runs/tfc_* --out tfc.csv --plot tfc.svg",
+        epilog="example:\n  python -m training.table runs/tfc_* --out tfc.csv --plot tfc.svg"
+        f"\n\n{EXIT_CODES}",
+        formatter_class=HelpFormat,
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also to this file, .md or .csv")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="accuracy against memory: .svg, .png or .pdf"
     )
+    add_json(parser)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0, or that of the error met."""
+    parser = command_parser()
     options = parser.parse_args(arguments)
     try:
         if options.out and options.out.suffix not in _FORMATS:
@@ -194,7 +204,9 @@ def main(arguments: list[str] | None = None) -> int:
     except NarrowgaugeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(as_markdown(rows), end="")
+    with for_people(options):
+        print(as_markdown(rows), end="")
+    answer(options, {"rows": [{**asdict(row), "accuracy": row.mean} for row in rows]})
     return 0
 
 

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory, write_atomically
 from training.config import Config, load_config
@@ -112,14 +113,16 @@ def _device_of(config: Config) -> str:
     return "cuda"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0, or that of the error met."""
+def command_parser() -> argparse.ArgumentParser:
+    """Of this command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m training.train",
         description="Trains the network of a config into a run directory. Killed at any moment, "
         "the same command goes on from the last whole epoch, to the identical result.",
-        epilog="example: python -m training.train training/configs/digits_w1a1.toml "
-        "--out runs/digits",
+        epilog="example:\n  python -m training.train training/configs/digits_w1a1.toml "
+        "--out runs/digits"
+        f"\n\n{EXIT_CODES}",
+        formatter_class=HelpFormat,
     )
     parser.add_argument("config", type=Path, help="TOML file, such as training/configs/*.toml")
     parser.add_argument(
@@ -141,6 +144,13 @@ def main(arguments: list[str] | None = None) -> int:
         )
     parser.add_argument("--epochs", type=int, metavar="N", help="instead of training.epochs")
     parser.add_argument("--seed", type=int, metavar="S", help="instead of training.seed")
+    add_json(parser)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0, or that of the error met."""
+    parser = command_parser()
     options = parser.parse_args(arguments)
     try:
         config = load_config(
@@ -152,7 +162,8 @@ def main(arguments: list[str] | None = None) -> int:
             seed=options.seed,
         )
         run = options.out or Path("runs") / options.config.stem
-        stage = train_run(config, run, options.data_dir, overwrite=options.overwrite)
+        with for_people(options):
+            stage = train_run(config, run, options.data_dir, overwrite=options.overwrite)
         summary = json.loads((stage / SUMMARY).read_text())
     except NarrowgaugeError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -160,10 +171,12 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last whole epoch", file=sys.stderr)
         return 130
-    print(
-        f"test accuracy {100 * summary['test_accuracy']:.2f} % on {summary['n_test_samples']} "
-        f"samples of {summary['data']}; {stage}"
-    )
+    with for_people(options):
+        print(
+            f"test accuracy {100 * summary['test_accuracy']:.2f} % on {summary['n_test_samples']} "
+            f"samples of {summary['data']}; {stage}"
+        )
+    answer(options, {"run": str(run), "stage": str(stage), **summary})
     return 0
 
 

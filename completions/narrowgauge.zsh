@@ -1,0 +1,46 @@
+# Completes `python -m` with Narrowgauge's commands. Written by `make command-line`.
+_narrowgauge_words() {
+    case $1 in
+    '') echo 'training.train training.export training.evaluate training.table training.sweep hw_build.flow deploy' ;;
+    'training.train') echo '--help --out --overwrite --data-dir --data --train-samples --test-samples --epochs --seed --json' ;;
+    'training.export') echo '--help --data-dir --json' ;;
+    'training.evaluate') echo '--help --data-dir --exact --out --json' ;;
+    'training.table') echo '--help --out --plot --json' ;;
+    'training.sweep') echo '--help --out --data-dir --overwrite --workers --dask --json' ;;
+    'hw_build.flow') echo 'run status show compare ip finn --help' ;;
+    'hw_build.flow run') echo '--help --board --clock-mhz --target-fps --fit --fifo --folding --inputs --input-type --output --until --out --seed --trace --synthesis --no-synthesis --json --vivado --backend' ;;
+    'hw_build.flow run --output') echo 'auto scores class' ;;
+    'hw_build.flow run --until') echo 'graph golden folding rtl simulation synthesis bitstream bundle board report' ;;
+    'hw_build.flow run --vivado') echo 'auto local docker none' ;;
+    'hw_build.flow run --backend') echo 'rtl finn' ;;
+    'hw_build.flow status') echo '--help --json' ;;
+    'hw_build.flow show') echo '--help --out --netron --json' ;;
+    'hw_build.flow compare') echo '--help --out --json' ;;
+    'hw_build.flow ip') echo '--help --json --out' ;;
+    'hw_build.flow finn') echo '--help --json' ;;
+    'deploy') echo 'run measure push pull report --help' ;;
+    'deploy run') echo '--help --run --trust --host --ssh --board --rtl --model --python --timeout-s --json --integers --out' ;;
+    'deploy measure') echo '--help --run --trust --host --ssh --board --rtl --model --python --timeout-s --json --log --batches --repeats' ;;
+    'deploy push') echo '--help --run --trust --host --ssh' ;;
+    'deploy pull') echo '--help --run --trust --host --ssh --out' ;;
+    'deploy report') echo '--help --json' ;;
+    *) return 1 ;;
+    esac
+}
+
+_narrowgauge() {
+    if [[ $words[2] != -m || $CURRENT -lt 3 ]]; then
+        _files
+        return
+    fi
+    local key=$words[3] before=$words[CURRENT-1] found
+    if (( CURRENT == 3 )); then
+        found=$(_narrowgauge_words "")
+    else
+        (( CURRENT > 4 )) && _narrowgauge_words "$key $words[4]" >/dev/null && key+=" $words[4]"
+        found=$(_narrowgauge_words "$key $before") || found=$(_narrowgauge_words "$key")
+    fi
+    compadd -- ${=found}
+    _files
+}
+compdef _narrowgauge python python3
