@@ -1,14 +1,15 @@
-"""How far estimated LUTs, registers and block RAMs are from what Yosys makes of the same blocks.
+"""How far estimates of layers are from Yosys' cells, and predicted cycles from the simulated ones.
 
-Usage: python -m benchmarks.estimate_error [--networks N] [--each N] [--seed S] [--seconds T]
-    [--blocks]
+Usage: python -m benchmarks.estimate_error [--layers N] [--seed S] [--simulate N] [--rows]
+    [--seconds T] [--jobs J]
 
-The sample is seeded random networks of two layers (every weight kind, 1 to 8 bit activations,
-random foldings, scores or class or quantised outputs), and as many random blocks of each kind that
-convolutional networks have as `--each` says. Errors are (estimated - synthesised) / synthesised, of
-blocks of `LEAST_LUTS` or more; the small ones count in the sums and are named if they are far off.
-Results of Yosys are kept in the store: a second run is quick. Seeds of 100 and more were used to
-fit the formulas.
+The sample is seeded random layers as `benchmarks/random_layers.py` draws them: the unit, pool or
+join with its thresholds, the pad and the window before it, the width converters in front. An
+error of LUTs is (estimated - synthesised) / synthesised, for layers of `LEAST_LUTS` or more; of
+smaller ones those are counted that are far off. The first layers are simulated as well: interval
+and latency of each as a network of its own, against those that the model of the streams predicts.
+Results of Yosys are kept in the store: a second run is quick. Formulas were fitted to seeds of 100
+and more, never to those below.
 """
 
 from __future__ import annotations
@@ -20,172 +21,152 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from benchmarks.random_blocks import KINDS as IMAGE_KINDS
-from benchmarks.random_blocks import random_block
+from benchmarks.random_layers import RandomLayer, random_layers
 from benchmarks.record import print_header
 from deploy.store import Store
 from hw_build.blocks import Block
 from hw_build.emit import RTL_FOLDER, emit
 from hw_build.estimate import block_resources
-from hw_build.folding import Folding
-from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
-from hw_build.lowering import lower
 from hw_build.resources import Resources
-from hw_build.synthesis import Synthesised, synthesise, synthesise_block, with_port_blocks
+from hw_build.simulator import Simulator
+from hw_build.synthesis import synthesise_block
+from hw_build.timing import predict
+from hw_build.verilator import build_model
 from hw_build.yosys import yosys_version
 
-ACTS = (
-    *(BIPOLAR, BIPOLAR, IntType(2, False), IntType(2, True), IntType(3, True)),
-    *(IntType(4, False), IntType(8, False), IntType(8, True)),
-)
-KINDS = ("binary", "binary", "ternary", "quinary", "int3", "int4", "int8")
-MOST_PRODUCTS = 600
-"""One-bit products of a layer in a cycle, at most: what keeps Yosys to seconds a block."""
-MOST_WORDS = 1024
-"""Words of a weight memory, at most, for the same reason."""
-
-
 LEAST_LUTS = 30
-"""Blocks smaller than this have no relative error to speak of."""
+"""Layers smaller than this have no relative error to speak of."""
 
-Sample = tuple[Block, Resources, Synthesised]
+FRAMES = 64
+"""Frames that are simulated of each layer."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A layer, what is estimated of it, what Yosys makes of it, both summed over its blocks."""
+
+    layer: RandomLayer
+    estimated: Resources
+    synthesised: Resources
+
+    @property
+    def lut_error(self) -> float:
+        """Relative to the synthesised LUTs."""
+        return self.estimated.lut / self.synthesised.lut - 1
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", type=int, default=20)
-    parser.add_argument("--each", type=int, default=15, help="random blocks of each kind")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--layers", type=int, default=221)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=900.0, help="no new block after that")
-    parser.add_argument("--blocks", action="store_true", help="a line for each block")
+    parser.add_argument("--simulate", type=int, default=34, help="how many are simulated as well")
+    parser.add_argument("--seconds", type=float, default=1e9, help="no new layer after that")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="Yosys at a time")
+    parser.add_argument("--rows", action="store_true", help="a line for each layer")
     options = parser.parse_args()
-    print_header("estimated, against synthesised (not placed)")
+    print_header("estimated, against synthesised (not placed); cycles against simulated")
     print(f"with     {yosys_version()}")
     until = time.monotonic() + options.seconds
-    pairs = list(image_sample(options.seed, options.each, until))
-    pairs += sample(options.seed, options.networks, until)
-    if options.blocks:
-        for block, estimate, found in pairs:
+    layers = list(random_layers(options.seed, options.layers))
+    compared = list(compare(layers, until, options.jobs))
+    if options.rows:
+        for one in compared:
+            e, s = one.estimated, one.synthesised
             print(
-                f"{block.module:18}{estimate.lut:8.0f}{found.lut:8}{estimate.ff:8.0f}{found.ff:8}"
-                f"{estimate.bram36:8}{found.bram36:8}"
+                f"{one.layer.kind:15}{e.lut:7.0f}{s.lut:6}{one.lut_error:+7.0%}"
+                f"{e.ff:7.0f}{s.ff:6}{e.bram36:6}{s.bram36:6}"
             )
-    print(f"{'block':18}{'number':>7}{'LUT: median':>13}{'worst':>8}{'sum':>8}{'FF: median':>12}")
-    for module in (*dict.fromkeys(map(_kind, (block for block, _, _ in pairs))), "all"):
-        rows = [(e, f) for b, e, f in pairs if module in (_kind(b), "all")]
-        lut = [(e.lut - f.lut) / f.lut for e, f in rows if f.lut >= LEAST_LUTS]
-        ff = [(e.ff - f.ff) / f.ff for e, f in rows if f.ff >= LEAST_LUTS]
-        total = sum(e.lut for e, _ in rows) / max(1, sum(f.lut for _, f in rows)) - 1
-        worst = max(lut, key=abs, default=0.0)
+    _print_cells(compared)
+    cycles = [simulated_errors(layer) for layer in layers[: options.simulate]]
+    for what, errors in zip(("interval", "latency"), zip(*cycles, strict=True), strict=False):
         print(
-            f"{module:18}{len(rows):7}{_median(lut):12.1%}{worst:+9.0%}{total:+8.1%}{_median(ff):11.1%}"
+            f"{what:11} {len(errors)} layers simulated, worst error {max(map(abs, errors)):.2%}, "
+            f"{sum(error == 0 for error in errors)} equal"
         )
-    small = [(e.lut - f.lut, f.lut) for _, e, f in pairs if 0 < f.lut < LEAST_LUTS]
-    far = [(error, lut) for error, lut in small if abs(error) > 0.3 * lut]
-    errors = [(e.lut - f.lut) / f.lut for _, e, f in pairs if f.lut]
-    print(f"all blocks    median {_median(errors):.1%}, small ones included")
+
+
+def _print_cells(compared: list[Compared]) -> None:
+    print(f"{'layer':15}{'number':>7}{'LUT: median':>13}{'worst':>8}{'sum':>8}{'FF: median':>12}")
+    for kind in (*dict.fromkeys(one.layer.kind for one in compared), "all"):
+        rows = [one for one in compared if kind in (one.layer.kind, "all")]
+        lut = [one.lut_error for one in rows if one.synthesised.lut >= LEAST_LUTS]
+        ff = [
+            one.estimated.ff / one.synthesised.ff - 1
+            for one in rows
+            if one.synthesised.ff >= LEAST_LUTS
+        ]
+        total = sum(one.estimated.lut for one in rows) / sum(one.synthesised.lut for one in rows)
+        print(
+            f"{kind:15}{len(rows):7}{_median(lut):12.1%}{max(lut, key=abs, default=0.0):+9.0%}"
+            f"{total - 1:+8.1%}{_median(ff):11.1%}"
+        )
+    small = [one for one in compared if one.synthesised.lut < LEAST_LUTS]
+    far = [one for one in small if abs(one.lut_error) > 0.3]
     print(
-        f"small blocks  {len(small)} of less than {LEAST_LUTS} LUTs, {len(far)} of them more than"
-        f" 30 % off, by up to {max((abs(error) for error, _ in far), default=0):.0f} LUTs"
+        f"small       {len(small)} layers of less than {LEAST_LUTS} LUTs, which count in the sums "
+        f"alone; {len(far)} of them more than 30 % off"
     )
-    wrong = sum(e.bram36 != f.bram36 for _, e, f in pairs)
-    print(f"block RAM     {wrong} of {len(pairs)} blocks unlike the estimate")
-
-
-def _kind(block: Block) -> str:
-    return "mvu, depthwise" if block.parameters.get("DEPTHWISE") else block.module
+    wrong = sum(one.estimated.bram36 != one.synthesised.bram36 for one in compared)
+    blocks = sum(one.synthesised.bram36 for one in compared)
+    print(f"block RAM   {wrong} of {len(compared)} layers wrong; {blocks} in all")
 
 
 def _median(errors: list[float]) -> float:
-    return statistics.median(abs(error) for error in errors) if errors else 0.0
+    return statistics.median(map(abs, errors)) if errors else 0.0
 
 
-def image_sample(seed: int, each: int, until: float) -> Iterator[Sample]:
-    """Random blocks of every kind, with their estimated and their synthesised resources."""
-    blocks = [
-        random_block(np.random.default_rng([seed, number, i]), kind)
-        for number in range(each)
-        for i, kind in enumerate(IMAGE_KINDS)
-    ]
+def blocks_of(layer: RandomLayer) -> tuple[Block, ...]:
+    """The layer's own blocks: all but the conversion to the output port."""
+    blocks = layer.blocks
+    last = max(i for i, block in enumerate(blocks) if not block.module.startswith("lane_"))
+    return blocks[: last + 1]
+
+
+def compare(layers: list[RandomLayer], until: float, jobs: int) -> Iterator[Compared]:
+    """The layers with both figures, in order; ends at the first one that is begun too late."""
     store = Store()
 
-    def found(block: Block) -> Synthesised | None:
-        if time.monotonic() > until:
-            return None
-        return synthesise_block(RTL_FOLDER, block, "xc7", store)
+    def synthesised(layer: RandomLayer) -> Resources | None:
+        total = Resources()
+        for block in blocks_of(layer):
+            if time.monotonic() > until:
+                return None
+            found = synthesise_block(RTL_FOLDER, block, "xc7", store)
+            total += Resources(found.lut, found.ff, found.bram36, found.dsp)
+        return total
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for block, result in zip(blocks, pool.map(found, blocks), strict=True):
-            if result is not None:
-                yield block, block_resources(block), result
-
-
-def sample(seed: int, networks: int, until: float) -> Iterator[Sample]:
-    """Blocks of random networks, likewise."""
-    for number in range(networks):
-        if time.monotonic() > until:
-            return
-        graph, folding = random_network(np.random.default_rng([seed, number]), number)
-        blocks = lower(graph, folding)
-        with tempfile.TemporaryDirectory() as scratch:
-            emit(blocks, Path(scratch))
-            found = synthesise(Path(scratch), blocks)
-        for block in with_port_blocks(blocks):
-            yield block, block_resources(block), found[block.name]
+    with ThreadPoolExecutor(jobs) as pool:
+        for layer, found in zip(layers, pool.map(synthesised, layers), strict=True):
+            if found is None:
+                return
+            estimated = sum(map(block_resources, blocks_of(layer)), Resources())
+            yield Compared(layer, estimated, found)
 
 
-def random_network(rng: np.random.Generator, number: int) -> tuple[Graph, dict[str, Folding]]:
-    """Two layers of 8 to 200 neurons that end in scores, in a class, or in quantised values."""
-    sizes = [int(n) for n in rng.integers(8, 200, 3)]
-    if number % 3 == 1:
-        sizes[2] = int(rng.integers(2, 20))  # of an arg max
-    acts = [ACTS[i] for i in rng.integers(len(ACTS), size=3)]
-    layers: list = [Input("input", (sizes[0],), acts[0])]
-    folding = {}
-    for i in range(2):
-        weights = _weights(rng, KINDS[rng.integers(len(KINDS))], (sizes[i + 1], sizes[i]))
-        matvec = MatVec(f"fc{i}", layers[-1].name, weights)
-        folding[matvec.name] = _folding(rng, matvec, acts[i])
-        layers.append(matvec)
-        if i == 0 or number % 3 == 2:
-            layers.append(_threshold(rng, Graph(tuple(layers)), acts[i + 1]))
-    if number % 3 == 1:
-        layers.append(ArgMax("class", layers[-1].name))
-    return Graph(tuple(layers)), folding
-
-
-def _weights(rng: np.random.Generator, kind: str, shape: tuple[int, int]) -> np.ndarray:
-    levels = {"binary": [-1, 1], "ternary": [-1, 0, 1], "quinary": [-2, -1, 0, 1, 2]}
-    if kind in levels:
-        return rng.choice(levels[kind], shape).astype(np.int64)
-    half = 1 << (int(kind.removeprefix("int")) - 1)
-    return rng.integers(-half, half, shape)
-
-
-def _folding(rng: np.random.Generator, matvec: MatVec, act: IntType) -> Folding:
-    rows, columns = matvec.weights.shape
-    products = int(MOST_PRODUCTS ** rng.uniform(0.4, 1.0)) / (matvec.weight_bits * act.bits)
-    products = max(products, rows * columns / MOST_WORDS)
-    simd = int(np.clip(2 ** rng.uniform(0, 7), 1, min(columns, max(1, products))))
-    return Folding(int(np.clip(products / simd, 1, rows)), simd)
-
-
-def _threshold(rng: np.random.Generator, graph: Graph, kind: IntType) -> Threshold:
-    matvec = graph.output
-    info = graph.infer()[matvec.name]
-    base = -1 if kind.bipolar else kind.lo + int(kind.signed)
-    step = 2 if kind.bipolar else 1
-    kind_levels = min((kind.hi - base) // step, 15)
-    middle, spread = (info.lo + info.hi) / 2, (info.hi - info.lo) * 0.12
-    table = middle[:, None] + rng.normal(size=(info.n_channels, kind_levels)) * spread[:, None]
-    table = np.sort(np.rint(table).astype(np.int64), axis=1)
-    return Threshold(f"{matvec.name}_act", matvec.name, table, base, step, kind)
+def simulated_errors(layer: RandomLayer) -> tuple[float, float]:
+    """Relative errors of the predicted interval and latency of the layer as a network."""
+    blocks, source = layer.blocks, layer.graph.input
+    images = np.random.default_rng(0).integers(
+        source.type.lo, source.type.hi + 1, (FRAMES, *source.shape)
+    )
+    if source.type.bipolar:
+        images |= 1
+    with tempfile.TemporaryDirectory() as folder:
+        emit(blocks, Path(folder))
+        model = Simulator(build_model(Path(folder), blocks), blocks, layer.graph, Path(folder))
+        found = model.run(images)
+        model.close()
+    predicted = predict(blocks)
+    return predicted.interval / found.interval - 1, predicted.latency / found.latency - 1
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from math import gcd, prod
+from math import ceil, gcd, prod
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from .graph import (
     Depthwise,
     Graph,
     Input,
+    Layer,
     MatVec,
     MaxPool,
     TensorInfo,
@@ -28,16 +29,33 @@ from .graph import (
     Upsample,
     Window,
 )
-from .resources import MEMORIES
 
 
 @dataclass(frozen=True)
 class Folding:
-    """PE rows and SIMD columns a cycle, and where the weights are: one of `MEMORIES`."""
+    """PE rows and SIMD columns a cycle, and where the weights are: "auto" (the cheaper of two),
+    "lut", "block" (RAM), or "logic" (constants of a layer that is unrolled as a whole)."""
 
     pe: int
     simd: int
     memory: str = "auto"
+
+
+def weight_memory(layer: MatVec | Depthwise, fold: Folding) -> tuple[int, int]:
+    """Words and bits of a word of the layer's weights; one word if they are all the same."""
+    rows, columns = layer.weights.shape
+    simd = fold.simd if isinstance(layer, MatVec) else 1
+    words = ceil(columns / simd) * ceil(rows / fold.pe)
+    padded = rows % fold.pe or columns % simd
+    alike = layer.weights.min() == layer.weights.max() and not padded
+    return 1 if alike else words, fold.pe * simd * layer.weight_bits
+
+
+def legal_memories(layer: Layer, fold: Folding) -> tuple[str, ...]:
+    """What `memory` of the layer's folding may be: one word of weights is constants, in logic."""
+    if not isinstance(layer, MatVec | Depthwise):
+        return ("auto",)
+    return ("auto", "lut", "block" if weight_memory(layer, fold)[0] > 1 else "logic")
 
 
 def port_lanes(shape: tuple[int, ...], bits: int, port_bits: int) -> int:
@@ -124,13 +142,18 @@ def load_folding(path: Path, graph: Graph, port_bits: int = 64) -> dict[str, Fol
                     found=str(got),
                     expected=str(factors),
                 )
-        memories = MEMORIES if isinstance(graph[name], MatVec | Depthwise) else MEMORIES[:1]
+        layer = graph[name]
+        memories = legal_memories(layer, fold)
         if fold.memory not in memories:
+            expected = " or ".join(memories)
+            if isinstance(layer, MatVec) and fold.memory == "logic":
+                rows, columns = layer.weights.shape
+                expected += f", or logic with a PE of {rows} and a SIMD of {columns}"
             raise UserError(
                 "impossible memory" if len(memories) > 1 else "a layer without weights",
                 where=f"{path}: {name}.memory",
                 found=fold.memory,
-                expected=" or ".join(memories),
+                expected=expected,
             )
     return folding
 

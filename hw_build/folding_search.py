@@ -14,7 +14,7 @@ from functools import lru_cache
 from deploy.errors import UserError
 
 from .blocks import Block, Stream
-from .estimate import block_resources, depthwise_resources, mvu_resources, weight_memory
+from .estimate import block_resources, depthwise_resources, mvu_resources
 from .folding import (
     Folding,
     converter_cycles,
@@ -23,6 +23,7 @@ from .folding import (
     legal_foldings,
     port_choices,
     port_lanes,
+    weight_memory,
 )
 from .graph import (
     Add,
@@ -324,6 +325,8 @@ class _Search:
         if self.prices == PRICES:
             return fold
         words, width = weight_memory(layer, fold)
+        if words == 1:
+            return replace(fold, memory="logic")
         block = rom_in_block_memory(words, width, prices=self.prices)
         return replace(fold, memory="block" if block else "lut")
 

@@ -47,6 +47,12 @@ class LoneBlock:
         return tuple(f"{m}.sv" for m in MODULES if m in found)
 
     @property
+    def has_constant_weights(self) -> bool:
+        """Whether it is an `mvu` all of whose weight words are alike, which takes no memory."""
+        file = self.block.parameters.get("WEIGHT_FILE")
+        return any(m.file == file and len(set(m.text.split())) == 1 for m in self.block.memories)
+
+    @property
     def digests(self) -> dict[str, str]:
         """The sha256 of every file that it is made of: part of the key of what comes of it."""
         memories = {self._own(m.file): digest_of(m.text) for m in self.block.memories}

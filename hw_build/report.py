@@ -16,6 +16,7 @@ from deploy.errors import UserError
 
 from .blocks import Block, ports
 from .boards import Board, board_named
+from .estimate import ERROR
 from .graph_file import Imported
 from .pipeline_picture import pipeline_svg
 from .report_kinds import KINDS
@@ -105,6 +106,7 @@ def build_record(
             "estimated": total_of([results.prediction["total"]]),
             "synthesised": total_of(synthesised.values()) if synthesised else None,
         },
+        "estimate_error": ERROR,
         "bitstream": results.bitstream,
         "logic_depth": _deepest(synthesised),
         "board_share": _board_share(results, board),

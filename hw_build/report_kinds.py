@@ -34,6 +34,7 @@ KINDS = {
     "board_share": "synthesised, else estimated, of the data sheet's",
     "cycles_per_frame.predicted": "estimated",
     "cycles_per_frame.simulated": "simulated",
+    "estimate_error": "estimated against synthesised, over random layers",
     "fifos": RTL,
     "finn": "estimated by FINN",
     "float32_differs": INPUTS,

@@ -6,6 +6,7 @@ Formulas follow the counting rules of `netlist`: what Yosys makes of each for a 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, expm1
 
 
@@ -45,18 +46,18 @@ class Prices:
 
 PRICES = Prices()
 
-MEMORIES = ("auto", "lut", "block")
-"""Where a memory is: the cheaper of both by `PRICES`, in LUTs, in block RAM."""
-
 
 def rom_in_block_memory(
     words: int, width: int, memory: str = "auto", prices: Prices = PRICES
 ) -> bool:
-    """Whether a ROM of random bits is put in block RAM; one of a single word never is."""
+    """Whether a ROM of random bits is put in block RAM; one of a single word never is.
+
+    `memory` is a folding's: "auto" takes the cheaper of both by `prices`.
+    """
     if words == 1 or memory != "auto":
         return words > 1 and memory == "block"
     in_luts = Resources(lut=rom_luts(words, width), ff=rom_columns(words, width))
-    return prices.cost(Resources(bram36=bram36_of(words, width))) < prices.cost(in_luts)
+    return prices.cost(block_memory(words, width, written=False)) < prices.cost(in_luts)
 
 
 def ram_in_block_memory(words: int, width: int) -> bool:
@@ -87,21 +88,47 @@ def rom_luts(words: int, width: int) -> float:
     return rom_columns(words, width) * (leaves + max(0.0, leaves - 1) / 3)
 
 
-BLOCK_SHAPES = ((512, 72), (1024, 36), (2048, 18), (4096, 9), (8192, 4), (16384, 2), (32768, 1))
-TRIPLE_SHAPES = ((1536, 24), (3072, 12), (6144, 6))
+@dataclass(frozen=True)
+class BlockShape:
+    """How a memory lies in block RAM: blocks of 36 kbit, and pieces of its depth, one behind the
+    other, between which a multiplexer chooses."""
+
+    bram36: float
+    pieces: int
 
 
-def bram36_of(words: int, width: int, *, written: bool = False) -> float:
-    """36-kbit block RAMs of a memory with one read port: its best shape, a rest in half a block.
+@lru_cache(maxsize=4096)
+def block_shape(words: int, width: int, *, written: bool) -> BlockShape:
+    """The shape that Yosys chooses for a memory with one read port, and a write port if `written`.
 
-    Of a ROM, Yosys also lays three words side by side in a row, which makes depths of three times a
-    power of two; words that are `written` one by one can't share a row in this way.
+    Blocks are of 18 or of 36 kbit, from 1 bit a word to 36 or 72. A piece's bits are laid side by
+    side with the next one's, bit by bit; bytes by bytes of 9 if words are written. The cheapest
+    shape is taken: blocks cost 129 or 257, a multiplexer's bit 1/2, and so does a write enable.
     """
     found = []
-    for depth, bits in BLOCK_SHAPES + (() if written else TRIPLE_SHAPES):
-        whole, rest = divmod(width, bits)
-        found.append(ceil(words / depth) * (whole + (rest > 0) * (0.5 if 2 * rest <= bits else 1)))
-    return min(found)
+    for bram36, cost, depth, widths in ((0.5, 129, 1 << 14, 6), (1.0, 257, 1 << 15, 7)):
+        for shift, bits in enumerate(BLOCK_WIDTHS[:widths]):
+            pieces = ceil(words / (depth >> shift))
+            byte = min(9, bits) if written else 1
+            blocks = ceil(pieces * ceil(width / byte) * byte / bits)
+            price = cost * blocks + (pieces - 1) * width / 2
+            price += pieces / 2 if written and pieces > 1 else 0
+            found.append((price, bram36 * blocks, pieces))
+    _, bram36, pieces = min(found, key=lambda shape: shape[0])
+    return BlockShape(bram36, pieces)
+
+
+BLOCK_WIDTHS = (1, 2, 4, 9, 18, 36, 72)
+"""Bits of a word of a block RAM, each half as deep as the one before; 72 of 36 kbit alone."""
+
+
+def block_memory(words: int, width: int, *, written: bool) -> Resources:
+    """A memory in block RAM: with the multiplexer behind its pieces, and their write enables."""
+    shape = block_shape(words, width, written=written)
+    lut = width * ceil((shape.pieces - 1) / 3)
+    if written and shape.pieces > 1:
+        lut += shape.pieces
+    return Resources(lut=lut, ff=counter_bits(shape.pieces), bram36=shape.bram36)
 
 
 def lut_ram_luts(depth: int, width: int) -> float:
@@ -122,7 +149,7 @@ def lut_ram_luts(depth: int, width: int) -> float:
 def ram_resources(words: int, width: int, *, block: bool) -> Resources:
     """A RAM with one write and one read port, in block RAM or in LUTs."""
     if block:
-        return Resources(bram36=bram36_of(words, width, written=True))
+        return block_memory(words, width, written=True)
     return Resources(lut=lut_ram_luts(words, width))
 
 

@@ -48,6 +48,7 @@ opt_expr -mux_undef -noclkinv
 # ABC would take them for single LUTs that are as fast.
 abc -luts 6:1
 clean
+{constants}\
 xilinx_srl -fixed -minlen 3
 techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6
 xilinx_dffopt
@@ -61,6 +62,17 @@ select {top}
 write_json -selected {netlist}
 """
 """`synth_xilinx` with a LUT mapping of our own in place of its last but one step."""
+
+CONSTANTS = """\
+setattr -mod -unset keep_hierarchy *
+flatten
+opt_lut
+opt_expr
+opt_merge
+opt_lut
+clean
+"""
+"""Weights that are constants reach into what was kept whole, which takes longer."""
 
 OPTIONS = "-flatten -noiopad -noclkbuf -nodsp"
 LUT_RAM = """\
@@ -172,5 +184,6 @@ def synthesis_script(lone: LoneBlock, family: str) -> str:
         memories=f"synth_xilinx -family {family} {OPTIONS} -run map_memory:map_ffram"
         if lone.block.parameters.get("BLOCK_MEMORY")
         else LUT_RAM,
+        constants=CONSTANTS if lone.has_constant_weights else "",
         netlist=NETLIST,
     )

@@ -14,7 +14,7 @@ from hw_build.estimate import block_resources, mvu_resources
 from hw_build.folding import Folding
 from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
 from hw_build.lowering import lower
-from hw_build.resources import Resources, bram36_of, lut_ram_luts, rom_columns
+from hw_build.resources import BlockShape, Resources, block_shape, lut_ram_luts, rom_columns
 from hw_build.synthesis import synthesise, with_port_blocks
 
 
@@ -37,10 +37,11 @@ BINARY, TERNARY, INT4 = [-1, 1], [-1, 0, 1], list(range(-8, 8))
     ("weights", "act", "levels", "folding"),
     [
         (BINARY, BIPOLAR, 1, {"fc0": Folding(4, 16), "fc1": Folding(2, 8)}),
+        (BINARY, BIPOLAR, 1, {"fc0": Folding(4, 8), "fc1": Folding(10, 24, "logic")}),
         (TERNARY, IntType(2, signed=True), 3, {"fc0": Folding(6, 8), "fc1": Folding(5, 5)}),
         (INT4, IntType(3, signed=False), 3, {"fc0": Folding(2, 7), "fc1": Folding(1, 1)}),
     ],
-    ids=["binary", "ternary", "int4"],
+    ids=["binary", "unrolled", "ternary", "int4"],
 )
 def test_estimates_of_a_whole_accelerator_are_near_yosys(tmp_path, weights, act, levels, folding):
     graph = network(weights, act, levels)
@@ -90,7 +91,7 @@ def test_the_estimate_follows_the_threshold_and_the_input_it_is_asked_for():
 
 def test_counting_three_xnors_is_two_luts_and_no_compressor():
     cells = dot_product_cells(0, 1, 2, 1, simd=3, shift=0, width=5)
-    assert (cells.lut, cells.held_bits) == (2, 2)
+    assert (cells.counters_lut, cells.lut, cells.held_bits) == (2, 0, 2)
     # 5 columns of the last addition; the second and third number are empty
     assert cells.adder_lut == 5
 
@@ -98,7 +99,7 @@ def test_counting_three_xnors_is_two_luts_and_no_compressor():
 def test_a_heap_loses_a_bit_for_each_lut_of_a_full_compressor():
     """18 lanes: 6 counters of 2 LUTs, then 6 bits in each of two columns: 2 compressors."""
     cells = dot_product_cells(0, 1, 2, 1, simd=18, shift=0, width=7)
-    assert cells.lut == 12 + 6
+    assert (cells.counters_lut, cells.lut) == (12, 6)
     assert cells.held_bits == 6
 
 
@@ -117,12 +118,35 @@ def test_columns_of_shallow_memories_are_few(words):
     assert rom_columns(words, width) == pytest.approx(np.mean(counted), rel=0.03, abs=1)
 
 
+def test_constants_are_wires_and_counters_are_shared():
+    """64 PEs have 8 different counters of three constant weights, not 64; zeros have none."""
+
+    def cells(pe: int, words: int, kind: int = 0, ones: tuple[float, ...] = ()):
+        return dot_product_cells(kind, 1 + (kind == 1), 2, 1, 36, 0, 8, pe, words, ones)
+
+    assert cells(64, 64).counters_lut == pytest.approx(64 * 24)
+    assert cells(64, 1, ones=(0.5,)).counters_lut == pytest.approx(12 * 2 * 8, rel=0.01)
+    half, none = (cells(8, 1, kind=1, ones=(share, share / 2)) for share in (0.5, 0.0))
+    assert (none.counters_lut, none.lut, none.held_bits) == (0, 0, 0)
+    assert 0 < half.lut < cells(8, 64, kind=1).lut
+    assert half.constant_adder_lut < half.adder_lut
+
+
 @pytest.mark.parametrize(
     ("words", "width", "blocks"),
     [(512, 36, 0.5), (512, 72, 1), (1024, 18, 0.5), (2048, 18, 1), (513, 72, 2), (200, 1024, 14.5)],
 )
 def test_block_memories_take_their_best_shape(words, width, blocks):
-    assert bram36_of(words, width) == blocks
+    assert block_shape(words, width, written=False) == BlockShape(blocks, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "width", "blocks", "pieces"),
+    [(4096, 55, 7, 1), (3072, 73, 7, 3), (8192, 91, 22, 2), (2560, 149, 11, 5)],
+)
+def test_deep_written_memories_are_as_yosys_makes_them(words, width, blocks, pieces):
+    """Bytes of 9 bits that are written at once, in pieces of the depth: counted in netlists."""
+    assert block_shape(words, width, written=True) == BlockShape(blocks, pieces)
 
 
 @pytest.mark.parametrize(("depth", "luts"), [(2, 4), (32, 4), (64, 8), (128, 24), (256, 42)])

@@ -237,6 +237,16 @@ WRONG_IMAGE_FILES = {
     "SIMD of a depthwise": ("mean0", {"simd": 3}, r"mean0\.simd(.|\n)*channel by channel"),
     "PE of a depthwise": ("mean0", {"pe": 6}, r"mean0\.pe(.|\n)*a divisor of its 8 channels"),
     "memory": ("conv0", {"memory": "uram"}, r"conv0\.memory(.|\n)*uram(.|\n)*auto or lut or block"),
+    "logic, folded": (
+        "conv0",
+        {"memory": "logic"},
+        r"conv0\.memory(.|\n)*or block, or logic with a PE of 8 and a SIMD of 54",
+    ),
+    "RAM for constants": (
+        "conv0",
+        {"pe": 8, "simd": 54, "memory": "block"},
+        r"conv0\.memory(.|\n)*block(.|\n)*auto or lut or logic",
+    ),
     "no weights": ("pool0", {"memory": "lut"}, r"without weights(.|\n)*pool0\.memory(.|\n)*auto"),
     "misspelt": ("conv0", {"memroy": "lut"}, r"not a folding file(.|\n)*conv0 has no memroy"),
 }
@@ -257,9 +267,10 @@ def test_a_file_without_memories_leaves_them_to_cost(tmp_path: Path) -> None:
     path.write_text(json.dumps(GOOD_IMAGES))
     folding = load_folding(path, images())
     assert {fold.memory for fold in folding.values()} == {"auto"}
-    folding["conv0"] = replace(folding["conv0"], memory="block")
-    path.write_text(save_folding(folding))
-    assert load_folding(path, images()) == folding
+    for fold in (replace(folding["conv0"], memory="block"), Folding(8, 54, "logic")):
+        folding["conv0"] = fold
+        path.write_text(save_folding(folding))
+        assert load_folding(path, images()) == folding
 
 
 def block_memory(folding: dict[str, Folding], name: str) -> int | str:

@@ -154,6 +154,10 @@ def test_no_figure_is_called_measured(run: Run) -> None:
     assert "measured" not in json.dumps(record["kinds"])
     assert record["kinds"]["frames_per_second"] == "simulated cycles at the stated clock"
     assert "not measured on a board" in html
+    error = record["estimate_error"]
+    assert 0 < error["lut_median"] < error["lut_worst"] < 1
+    assert f"{error['lut_worst']:.0%}".replace("%", " % at worst") in html
+    assert error["command"] in html
     assert re.findall(r"(?<!not )measured", html) == []
 
 

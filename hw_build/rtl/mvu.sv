@@ -26,7 +26,7 @@ module mvu #(
     parameter integer LEVEL_BITS = 1,    // 0: accumulators leave; else bits of the level number
     parameter integer OUT_BITS = 1,      // bits of an output lane
     parameter integer OUT_BASE = 0,      // the integer that level 0 stands for
-    parameter integer BLOCK_MEMORY = 0,  // 1: weights in block RAM, 0: in LUTs
+    parameter integer BLOCK_MEMORY = 0,  // 1: weights in block RAM, 0: in LUTs; one word: in logic
     parameter integer COMPRESS = 1,      // see dot_product
     parameter WEIGHT_FILE = "w.mem",
     parameter START_FILE = "s.mem",      // what accumulators start with, PE a word
@@ -78,7 +78,10 @@ module mvu #(
 
   reg [BEAT_BITS-1:0] beat;
   reg [GROUP_BITS-1:0] group;
+  // Constants have no address.
+  // verilator lint_off UNUSEDSIGNAL
   reg [ADDRESS_BITS-1:0] address;
+  // verilator lint_on UNUSEDSIGNAL
   wire last_beat = 32'(beat) == FOLD_IN - 1;
   wire last_group = 32'(group) == FOLD_OUT - 1;
   always_ff @(posedge clk) begin
@@ -106,7 +109,11 @@ module mvu #(
         assign planes1[(DEPTHWISE!=0)?i*ACT_BITS+j:j*SIMD+i] = act1[i*ACT_BITS+j];
       end
     end
-    if (BLOCK_MEMORY != 0) begin : block
+    if (WORDS == 1) begin : constants
+      (* rom_style = "distributed" *) reg [PE*ROW_BITS-1:0] memory[0:0];
+      initial $readmemh(WEIGHT_FILE, memory);
+      assign weights1 = memory[0];
+    end else if (BLOCK_MEMORY != 0) begin : block
       (* rom_style = "block", ram_style = "block" *) reg [PE*ROW_BITS-1:0] memory[0:WORDS-1];
       reg [PE*ROW_BITS-1:0] word;
       initial $readmemh(WEIGHT_FILE, memory);
