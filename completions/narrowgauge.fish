@@ -29,6 +29,8 @@ function __narrowgauge_words
             string split -- ' ' '--help --json'
         case 'hw_build.flow show'
             string split -- ' ' '--help --out --netron --json'
+        case 'hw_build.flow show --netron'
+            string split -- ' ' 'qonnx finn'
         case 'hw_build.flow compare'
             string split -- ' ' '--help --out --json'
         case 'hw_build.flow ip'

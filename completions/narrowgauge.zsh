@@ -15,6 +15,7 @@ _narrowgauge_words() {
     'hw_build.flow run --backend') echo 'rtl finn' ;;
     'hw_build.flow status') echo '--help --json' ;;
     'hw_build.flow show') echo '--help --out --netron --json' ;;
+    'hw_build.flow show --netron') echo 'qonnx finn' ;;
     'hw_build.flow compare') echo '--help --out --json' ;;
     'hw_build.flow ip') echo '--help --json --out' ;;
     'hw_build.flow finn') echo '--help --json' ;;

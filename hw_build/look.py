@@ -10,12 +10,18 @@ from typing import Any
 
 from deploy.answers import HelpFormat, add_json
 from deploy.errors import UserError
-from deploy.run_directory import RunDirectory
+from deploy.run_directory import RunDirectory, sha256_of
+
+GRAPH_STAGE, FINN_STAGE = "03_graph", "09_finn"
 
 SHOW_EXAMPLES = """examples:
   python -m hw_build.flow show runs/digits
   python -m hw_build.flow show runs/digits --out dataflow.svg
-  python -m hw_build.flow show runs/digits --netron"""
+  python -m hw_build.flow show runs/digits --netron
+  python -m hw_build.flow show runs/digits --netron finn"""
+
+NETRON = ("qonnx", "finn")
+"""What Netron shows of a run: the file it was compiled from, or FINN's graph of its hardware."""
 
 COMPARE_EXAMPLES = """examples:
   python -m hw_build.flow compare runs/* --out compare.html
@@ -38,8 +44,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--out", type=Path, metavar="X.svg", help="the picture (RUN/graph.svg)")
     command.add_argument(
         "--netron",
-        action="store_true",
-        help="open the run's QONNX file in Netron in the browser instead, until Ctrl-C",
+        nargs="?",
+        const="qonnx",
+        choices=NETRON,
+        help="open a stage in Netron in the browser instead, until Ctrl-C: the QONNX file that the "
+        "run was compiled from (qonnx), or FINN's graph of the same network (finn)",
     )
     add_json(command)
 
@@ -70,7 +79,7 @@ def show(arguments: argparse.Namespace) -> dict[str, Any]:
     """Writes the picture of a run's dataflow, or opens its network in Netron."""
     run = RunDirectory(arguments.run)
     if arguments.netron:
-        model = run.path / "model.onnx"
+        model = _finn_graph(run) if arguments.netron == "finn" else _source_of(run)
         _open_in_netron(model)
         return {"model": str(model)}
     out = arguments.out or run.path / "graph.svg"
@@ -99,17 +108,34 @@ def _dataflow(run: RunDirectory) -> str:
     return pipeline_svg(blocks, prediction["cycles"]["interval"], board.dma_bits, styled=True)
 
 
+def _source_of(run: RunDirectory) -> Path:
+    """The QONNX file that the run was compiled from; before that, the one it has exported."""
+    model = run.path / "model.onnx"
+    known = None
+    if (run.path / GRAPH_STAGE).exists():
+        known = run.manifest(GRAPH_STAGE, made_by=f"python -m hw_build.flow run {run.path}")
+        path = Path(known["inputs"]["model"]["path"])
+        model = run.path / path if (run.path / path).exists() else path
+    if not model.is_file():
+        raise UserError("the run's QONNX file is not there", where=str(model), found="no such file")
+    if known is not None and sha256_of(model) != known["inputs"]["model"]["sha256"]:
+        raise UserError(
+            "the QONNX file has changed since the run was made from it",
+            where=str(model),
+            fix=f"python -m hw_build.flow run {model} --out {run.path}",
+        )
+    return model
+
+
+def _finn_graph(run: RunDirectory) -> Path:
+    """The last graph that FINN made of the run's network."""
+    return run.stage(FINN_STAGE, made_by=f"python -m hw_build.flow finn {run.path}") / "final.onnx"
+
+
 def _open_in_netron(model: Path) -> None:
     """Serves the file to the browser on this machine until it is interrupted."""
     import netron
 
-    if not model.is_file():
-        raise UserError(
-            "the run has no QONNX file of its own",
-            where=str(model),
-            found="no such file",
-            fix="netron FILE.onnx",
-        )
     netron.start(str(model))
     netron.wait()
 

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -561,3 +562,18 @@ def test_wide_batches_are_cut_where_they_must_be(tmp_path: Path, run) -> None:
         np.save(tmp_path / "X.npy", specimen.inputs(33))
         options = ("--inputs", tmp_path / "X.npy", "--until", "golden")
         assert run(path, *options, "--out", tmp_path / f"run{batch}")[0] == 0
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(
+    not Path("/usr/include/lz4.h").exists(), reason="no lz4.h: apt-get install liblz4-dev"
+)
+def test_a_trace_holds_the_whole_simulation(model: Path, tmp_path: Path, run) -> None:
+    out = tmp_path / "run"
+    code, text = run(model, "--out", out, "--trace")
+    assert code == 0, text
+    head = (out / "07_simulation" / "trace.fst").read_bytes()[:25]
+    kind, length, first, last = struct.unpack(">BQQQ", head)
+    assert (kind, length, first) == (0, 329, 0)  # FST's header block
+    cycles = json.loads((out / "07_simulation" / "simulation.json").read_text())["cycles"]
+    assert last >= cycles

@@ -47,17 +47,48 @@ def test_show_names_the_command_that_makes_what_it_needs(
     assert "--until folding" in capsys.readouterr().err
 
 
-def test_netron_gets_the_runs_network(
-    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What Netron was asked to show, in its place."""
     asked: list[str] = []
-    netron = SimpleNamespace(start=asked.append, wait=lambda: asked.append("wait"))
+    netron = SimpleNamespace(start=asked.append, wait=lambda: None)
     monkeypatch.setitem(sys.modules, "netron", netron)
+    return asked
+
+
+def test_netron_shows_the_file_that_the_run_was_made_from(
+    run: Run, tmp_path: Path, shown: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    def made_from(model: Path) -> None:
+        def body(folder: Path) -> None:
+            graph_file.save(run.imported, folder)
+
+        run.stage_of("03_graph", body, {"model": model})
+
+    own, foreign = run.path / "model.onnx", tmp_path / "foreign.onnx"
+    for model in (own, foreign):
+        model.write_text(model.name)
+        made_from(model)
+        assert flow.main(["show", str(run.path), "--netron"]) == 0
+    assert shown == [str(own), str(foreign)]
+    foreign.write_text("another")
     assert flow.main(["show", str(run.path), "--netron"]) == 2
-    assert "no QONNX file of its own" in capsys.readouterr().err
-    (run.path / "model.onnx").touch()
-    assert flow.main(["show", str(run.path), "--netron"]) == 0
-    assert asked == [str(run.path / "model.onnx"), "wait"]
+    assert "has changed since the run was made from it" in capsys.readouterr().err
+    foreign.unlink()
+    assert flow.main(["show", str(run.path), "--netron"]) == 2
+    assert f"where:    {foreign}" in capsys.readouterr().err
+    assert len(shown) == 2
+
+
+def test_netron_shows_finns_graph(
+    run: Run, shown: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    command = ["show", str(run.path), "--netron", "finn"]
+    assert flow.main(command) == 2
+    assert f"python -m hw_build.flow finn {run.path}" in capsys.readouterr().err
+    run.stage("09_finn", {"final.onnx": "a graph"})
+    assert flow.main(command) == 0
+    assert shown == [str(run.path / "09_finn" / "final.onnx")]
 
 
 def test_status_for_programs(run: Run, capsys: pytest.CaptureFixture) -> None:
