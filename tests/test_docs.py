@@ -58,6 +58,11 @@ def test_worked_examples(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
+def test_numbers_are_made_as_the_page_says(tmp_path: Path) -> None:
+    done = run_page((DOCS / "numbers.md").read_text(), tmp_path)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
 def test_an_example_that_is_wrong_fails(tmp_path: Path) -> None:
     text = (DOCS / "adding" / "a_quantiser.md").read_text()
     assert text.count("clamp(-3.0, 3.0)") == 1
