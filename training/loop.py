@@ -10,6 +10,8 @@ import io
 import math
 import pickle
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 
 from deploy.errors import UserError
 from deploy.run_directory import write_atomically
+from training import processes
 from training.activations import ConstantLevels
 from training.augmentation import crop_and_flip
 from training.config import TrainingConfig
@@ -136,10 +139,12 @@ def train(
     network: Network,
     samples: Samples,
     config: TrainingConfig,
-    folder: Path,
+    folder: Path | None,
     validation: Samples | None = None,
 ) -> dict[str, Tensor] | None:
     """Trains in place; goes on from the checkpoint in `folder` if there is one.
+
+    Where there are more `processes` all call it, and the first alone has a folder.
 
     Leaves `checkpoint.pt` and `metrics.jsonl` (one line per epoch: loss, accuracy on the training
     samples as they were seen and on the validation samples, learning rate, seconds) in `folder`,
@@ -153,11 +158,7 @@ def train(
     """
     optimiser = optimiser_of(network, config)
     history = _resume(folder, network, optimiser)
-    n_done = len(history.metrics)
-    with (
-        EventFile(folder, history.metrics) as events,
-        epochs_progress(n_done, config.epochs) as report,
-    ):
+    with _kept(folder, network, optimiser, history, config.epochs) as keep:
         while not history.is_over(config):
             epoch = len(history.metrics)
             started = time.monotonic()
@@ -175,10 +176,33 @@ def train(
             line["learning_rate"] = rate
             line["seconds"] = round(time.monotonic() - started, 3)
             history.add(line, network)
-            _save(folder, network, optimiser, history)
-            events.add(line)
-            report(epoch + 1, text)
+            keep(text)
     return history.best
+
+
+@contextmanager
+def _kept(
+    folder: Path | None,
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    history: History,
+    n_epochs: int,
+) -> Iterator[Callable[[str], None]]:
+    """What is called after each epoch, to keep all that is known and to show a text."""
+    if folder is None:
+        yield lambda text: None
+        return
+    with (
+        EventFile(folder, history.metrics) as events,
+        epochs_progress(len(history.metrics), n_epochs) as report,
+    ):
+
+        def keep(text: str) -> None:
+            _save(folder, network, optimiser, history)
+            events.add(history.metrics[-1])
+            report(len(history.metrics), text)
+
+        yield keep
 
 
 def _train_epoch(
@@ -188,16 +212,20 @@ def _train_epoch(
     optimiser: torch.optim.Optimizer,
     epoch: int,
 ) -> tuple[float, float, float]:
-    """Loss, accuracy and last learning rate of one pass; a last batch of one sample is left out.
+    """Loss, accuracy and last learning rate of one pass.
+
+    A last batch of one sample, or of fewer than there are processes, is left out.
 
     A loss that is no longer a number ends the pass, and is returned.
     """
     network.train()
-    torch.manual_seed(config.seed * 1_000_003 + epoch)
+    seed = config.seed * 1_000_003 + epoch
+    torch.manual_seed(seed)
     loss_of = LOSSES[config.loss]
     device = samples.labels.device
     batches = torch.randperm(len(samples)).to(device).split(config.batch_size)
-    batches = [batch for batch in batches if len(batch) > 1]
+    batches = [batch for batch in batches if len(batch) >= max(2, processes.count())]
+    processes.draw_apart(seed)
     loss_sum = torch.zeros((), device=device)
     n_right, n_seen = torch.zeros((), dtype=torch.int64, device=device), 0
     rate = 0.0
@@ -205,19 +233,21 @@ def _train_epoch(
         done = (epoch + step / len(batches)) / config.epochs
         rate = rate_at(config, done)
         set_rate(optimiser, rate)
-        labels = samples.labels[batch]
-        scores = network(*samples.training_inputs(batch))
+        share = processes.share_of(batch)
+        labels = samples.labels[share]
+        scores = network(*samples.training_inputs(share))
         loss = loss_of(scores, labels)
         optimiser.zero_grad()
-        loss.backward()
+        processes.backward(loss, network.parameters(), len(share) / len(batch))
         optimiser.step()
         network.clip_parameters()
-        loss_sum += loss.detach() * len(batch)
+        loss_sum += loss.detach() * len(share)
         n_right += (scores.detach().argmax(1) == labels).sum()
         n_seen += len(batch)
         # Now and then: on a GPU, to look at a number is to wait for it.
-        if step % _STEPS_BETWEEN_CHECKS == 0 and not math.isfinite(loss_sum.item()):
+        if step % _STEPS_BETWEEN_CHECKS == 0 and not processes.total(loss_sum).isfinite():
             break
+    loss_sum, n_right = processes.total(loss_sum), processes.total(n_right)
     return loss_sum.item() / n_seen, n_right.item() / n_seen, rate
 
 
@@ -269,14 +299,15 @@ def _save(
     write_atomically(folder / METRICS, history.as_lines())
 
 
-def _resume(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> History:
+def _resume(folder: Path | None, network: nn.Module, optimiser: torch.optim.Optimizer) -> History:
     """Loads the checkpoint, if there is one, without executing code from it."""
-    path = folder / CHECKPOINT
-    if not path.exists():
+    path = folder and folder / CHECKPOINT
+    checkpoint = processes.told(path.read_bytes() if path and path.exists() else None)
+    if checkpoint is None:
         return History()
     try:
         device = next(network.parameters()).device
-        state = torch.load(path, weights_only=True, map_location=device)
+        state = torch.load(io.BytesIO(checkpoint), weights_only=True, map_location=device)
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         return History(state["metrics"], state["best"])

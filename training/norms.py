@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from training import processes
 from training.weight_methods import straight_through
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d)
@@ -40,9 +42,9 @@ class ShiftNorm(nn.Module):
             centred = x - self.running_mean.reshape(shape)
             return centred * self.scale(self.running_var).reshape(shape) + self.bias.reshape(shape)
         axes = (0, *range(2, x.dim()))
-        mean = x.mean(axes)
+        mean = processes.mean_over(x, axes)
         centred = x - mean.reshape(shape)
-        var = (centred * nearest_power(centred)).mean(axes)
+        var = processes.mean_over(centred * nearest_power(centred), axes)
         self.running_mean.lerp_(mean.detach(), self.momentum)
         self.running_var.lerp_(var.detach(), self.momentum)
         return centred * self.scale(var).reshape(shape) + self.bias.reshape(shape)
@@ -61,6 +63,27 @@ class ShiftNorm(nn.Module):
         return norm
 
 
+class SharedBatchNorm(_BatchNorm):
+    """Batch norm over the batch of all processes; PyTorch's own for that is for GPUs alone."""
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        pass
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        shape, axes = (1, -1, *(1,) * (x.dim() - 2)), (0, *range(2, x.dim()))
+        mean = processes.mean_over(x, axes)
+        centred = x - mean.reshape(shape)
+        var = processes.mean_over(centred.square(), axes)
+        n = processes.total(x.new_full((), x.numel() / x.shape[1]))
+        self.running_mean.lerp_(mean.detach(), self.momentum)
+        self.running_var.lerp_(var.detach() * n / (n - 1.0), self.momentum)
+        self.num_batches_tracked += 1
+        scale = self.weight * torch.rsqrt(var + self.eps)
+        return centred * scale.reshape(shape) + self.bias.reshape(shape)
+
+
 def norm_of(normalisation: str, n_dimensions: int, channels: int) -> nn.Module:
     """A new norm behind a linear layer (0 dimensions) or a convolution; "none" leaves all as is."""
     match normalisation:
@@ -68,4 +91,6 @@ def norm_of(normalisation: str, n_dimensions: int, channels: int) -> nn.Module:
             return nn.Identity()
         case "shift":
             return ShiftNorm(n_dimensions, channels)
+    if processes.count() > 1:
+        return SharedBatchNorm(channels)
     return _BATCH_NORMS[n_dimensions](channels)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from training import processes
+
 
 class ScalarNorm(nn.Module):
     """Normalises all scores of a batch by one mean and one variance, not one per channel.
@@ -26,7 +28,11 @@ class ScalarNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mean, var = self.running_mean, self.running_var
         if self.training:
-            var, mean = torch.var_mean(x, correction=0)
+            if processes.count() == 1:
+                var, mean = torch.var_mean(x, correction=0)
+            else:
+                mean = processes.mean_over(x, (0, 1))
+                var = processes.mean_over((x - mean).square(), (0, 1))
             self.running_mean.lerp_(mean.detach(), self.momentum)
             self.running_var.lerp_(var.detach(), self.momentum)
         return (x - mean) * (self.gamma / torch.sqrt(var + self.eps)) + self.beta

@@ -18,6 +18,8 @@ from training.config import Config, load_config
 
 if TYPE_CHECKING:
     from training.dataset import Dataset
+    from training.loop import Samples
+    from training.network import Network
 
 STAGE = "01_train"
 WEIGHTS = "weights.safetensors"
@@ -41,29 +43,92 @@ def train_run(
             partial run of another config that is not to be overwritten.
         MachineError: a download failed, or the disk is full.
     """
-    from training.datasets import load_data  # torch and brevitas load after the config is right
+    from training import processes  # torch and brevitas load after the config is right
+    from training.datasets import load_data
 
+    if processes.rank() > 0:
+        _train_along(config, data_dir)
+        return run / STAGE
     dataset = load_data(config.data, data_dir)
-    return RunDirectory(run).run_stage(
-        STAGE,
-        config=config.model_dump(mode="json"),
-        inputs=dataset.files,
-        tools={name: version(name) for name in ("torch", "brevitas", "numpy", "scikit-learn")},
-        body=lambda folder: _train_into(folder, config, dataset),
-        seed=config.training.seed,
-        resumable=True,
-        overwrite=overwrite,
-    )
+    processes.told("loaded")
+    is_needed = False
+
+    def body(folder: Path) -> None:
+        nonlocal is_needed
+        is_needed = processes.told(True)
+        _train_into(folder, config, dataset)
+
+    # How many processes there are decides how sums round and who draws which random numbers.
+    shared = {"processes": processes.count()} if processes.count() > 1 else {}
+    try:
+        return RunDirectory(run).run_stage(
+            STAGE,
+            config=config.model_dump(mode="json") | shared,
+            inputs=dataset.files,
+            tools={name: version(name) for name in ("torch", "brevitas", "numpy", "scikit-learn")},
+            body=body,
+            seed=config.training.seed,
+            resumable=True,
+            overwrite=overwrite,
+        )
+    finally:
+        if not is_needed:
+            processes.told(False)
+
+
+def _train_along(config: Config, data_dir: Path | None) -> None:
+    """What every process but the first does: it takes its share of the work, and writes nothing."""
+    from training import loop, processes
+    from training.datasets import load_data
+
+    processes.told(None)  # The first has downloaded what was not there.
+    dataset = load_data(config.data, data_dir)
+    if processes.told(None):
+        network, samples, validation = prepared(config, dataset)
+        loop.train(network, samples, config.training, None, validation)
 
 
 def _train_into(folder: Path, config: Config, dataset: Dataset) -> None:
-    import torch
     from safetensors.torch import save
 
     from training import loop
     from training.network_size import size_of
+
+    network, samples, validation = prepared(config, dataset)
+    best = loop.train(network, samples, config.training, folder, validation)
+    write_atomically(folder / LAST, save(network.state_dict()))
+    if best is not None:
+        network.load_state_dict(best)
+    network.cpu()
+    summary = {
+        "test_accuracy": loop.accuracy(network, loop.evaluation_samples(dataset, network)),
+        "n_test_samples": len(dataset.test_labels),
+        "n_train_samples": len(samples),
+        "n_validation_samples": 0 if validation is None else len(validation),
+        "data": dataset.name,
+        "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "size": asdict(size_of(network)),
+    }
+    write_atomically(folder / WEIGHTS, save(network.state_dict()))
+    write_atomically(folder / CONFIG, config.model_dump_json(indent=2) + "\n")
+    write_atomically(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    (folder / loop.CHECKPOINT).unlink()
+
+
+def prepared(config: Config, dataset: Dataset) -> tuple[Network, Samples, Samples | None]:
+    """A new network, on its device, with what it is trained on and, if any, validated on."""
+    import torch
+
+    from training import loop, processes
     from training.networks import build_network
 
+    if config.training.batch_size < processes.count():
+        raise UserError(
+            "every process takes its share of a batch",
+            where="training.batch_size",
+            found=f"{config.training.batch_size}, and {processes.count()} processes",
+            fix="set training.batch_size to as many samples, or start fewer processes",
+        )
     torch.use_deterministic_algorithms(True)
     # Nothing here reads memory that was not written: filling it first is a tenth of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False
@@ -75,29 +140,14 @@ def _train_into(folder: Path, config: Config, dataset: Dataset) -> None:
     fitted, held = dataset.held_out(config.data.validation_samples)
     samples = loop.train_samples(fitted, network, device, config.data.augmentation)
     validation = loop.evaluation_samples(held, network, device) if len(held.test_labels) else None
-    best = loop.train(network, samples, config.training, folder, validation)
-    write_atomically(folder / LAST, save(network.state_dict()))
-    if best is not None:
-        network.load_state_dict(best)
-    network.cpu()
-    summary = {
-        "test_accuracy": loop.accuracy(network, loop.evaluation_samples(dataset, network)),
-        "n_test_samples": len(dataset.test_labels),
-        "n_train_samples": len(fitted.train_labels),
-        "n_validation_samples": len(held.test_labels),
-        "data": dataset.name,
-        "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "size": asdict(size_of(network)),
-    }
-    write_atomically(folder / WEIGHTS, save(network.state_dict()))
-    write_atomically(folder / CONFIG, config.model_dump_json(indent=2) + "\n")
-    write_atomically(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
-    (folder / loop.CHECKPOINT).unlink()
+    return network, samples, validation
 
 
 def _device_of(config: Config) -> str:
     """The device of a config, there and made to compute the same every time."""
     import torch
+
+    from training import processes
 
     if config.training.device == "cpu":
         return "cpu"
@@ -110,7 +160,7 @@ def _device_of(config: Config) -> str:
         )
     # cuBLAS sums in the same order every time only with a workspace of a fixed size.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    return "cuda"
+    return f"cuda:{processes.local_rank()}"
 
 
 def command_parser() -> argparse.ArgumentParser:
@@ -162,8 +212,12 @@ def main(arguments: list[str] | None = None) -> int:
             seed=options.seed,
         )
         run = options.out or Path("runs") / options.config.stem
-        with for_people(options):
+        from training import processes
+
+        with for_people(options), processes.joined(config.training.device):
             stage = train_run(config, run, options.data_dir, overwrite=options.overwrite)
+            if processes.rank() > 0:
+                return 0
         summary = json.loads((stage / SUMMARY).read_text())
     except NarrowgaugeError as error:
         print(f"error: {error}", file=sys.stderr)
