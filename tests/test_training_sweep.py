@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import distributed
 import pytest
 from rich.console import Console
 
@@ -136,7 +139,7 @@ def test_a_point_of_another_config_is_never_lost(
 def job_of(tmp_path: Path, retries: int, epochs: int) -> sweep_point.Job:
     text = f'retries = {retries}\n[overrides]\n"training.epochs" = [{epochs}]'
     _, (point,) = load_sweep(write_sweep(tmp_path, text))
-    return sweep._prepare(tmp_path, point, None, retries)
+    return sweep._prepare(tmp_path, point, None, retries, False, "test")
 
 
 def kill_the_first(run: Path) -> None:
@@ -163,37 +166,142 @@ def test_a_point_that_is_killed_is_tried_again(tmp_path: Path, retries: int) -> 
         assert not (Path(job.run) / train.STAGE).exists()
 
 
-@pytest.mark.nightly
-def test_an_interrupt_ends_all_points(tmp_path: Path) -> None:
-    text = 'seeds = [1, 2, 3]\n[overrides]\n"training.epochs" = [100000]'
+@pytest.fixture
+def dask_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[distributed.LocalCluster]:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        yield cluster
+
+
+def start(text: str, tmp_path: Path, *options: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """A sweep in a process of its own, and the metrics of its first point, which have begun."""
     out = tmp_path / "out"
     command = [sys.executable, "-m", "training.sweep", str(write_sweep(tmp_path, text))]
-    process = subprocess.Popen([*command, "--out", str(out), "--workers", "1"], cwd=ROOT)
+    process = subprocess.Popen([*command, "--out", str(out), *options], cwd=ROOT)
     metrics = out / "small_s1" / f".{train.STAGE}.partial" / "metrics.jsonl"
     while not metrics.exists():
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 130
-    with RunDirectory(out / "small_s1").lock():  # Nobody writes it any more.
+    return process, metrics
+
+
+def assert_at_rest(metrics: Path) -> None:
+    with RunDirectory(metrics.parents[1]).lock():  # Nobody writes it any more.
         n_epochs = metrics.read_text().count("\n")
         time.sleep(0.5)
         assert metrics.read_text().count("\n") == n_epochs
-    assert not (out / "small_s2" / sweep_point.LOG).exists()
 
 
 @pytest.mark.nightly
-def test_on_a_dask_cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    distributed = pytest.importorskip("distributed")
-    path = write_sweep(tmp_path, "seeds = [1, 2]")
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, dashboard_address=None
-    ) as cluster:
-        address = cluster.scheduler_address
-        assert sweep.main([str(path), "--out", str(tmp_path / "out"), "--dask", address]) == 0
+def test_an_interrupt_ends_all_points(tmp_path: Path) -> None:
+    text = 'seeds = [1, 2, 3]\n[overrides]\n"training.epochs" = [100000]'
+    process, metrics = start(text, tmp_path, "--workers", "1")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert_at_rest(metrics)
+    assert not (tmp_path / "out" / "small_s2" / sweep_point.LOG).exists()
+
+
+@pytest.mark.nightly
+def test_an_interrupt_ends_the_points_of_a_cluster(
+    tmp_path: Path, dask_cluster: distributed.LocalCluster
+) -> None:
+    text = 'seeds = [1, 2, 3]\n[overrides]\n"training.epochs" = [100000]'
+    process, metrics = start(text, tmp_path, "--dask", dask_cluster.scheduler_address)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert_at_rest(metrics)
+    assert not (tmp_path / "out" / "small_s2" / sweep_point.LOG).exists()
+
+
+@pytest.mark.nightly
+def test_a_point_outlives_its_worker(
+    tmp_path: Path, dask_cluster: distributed.LocalCluster
+) -> None:
+    """The worker is killed with its point under way; another one goes on with that point."""
+    text = 'seeds = [1]\n[overrides]\n"training.epochs" = [60]'
+    process, _ = start(text, tmp_path, "--dask", dask_cluster.scheduler_address)
+    (worker,) = dask_cluster.workers.values()
+    os.kill(worker.pid, signal.SIGKILL)
+    assert process.wait(timeout=300) == 0
+    log = (tmp_path / "out" / "small_s1" / sweep_point.LOG).read_text()
+    assert "01_train: goes on: the last run was interrupted in it" in log
+    assert "another process" not in log
+    lines = read_metrics(tmp_path / "out" / "small_s1" / train.STAGE)
+    assert [line["epoch"] for line in lines] == list(range(1, 61))
+
+
+# A queue that starts every job at once, on this machine.
+SBATCH = """#!/bin/sh
+cp "$1" "{folder}/job.sh"
+setsid sh "$1" > /dev/null 2>&1 &
+echo $! >> "{folder}/pids"
+echo "Submitted batch job $!"
+"""
+SCANCEL = """#!/bin/sh
+echo "$1" >> "{folder}/cancelled"
+kill -- -"$1"
+"""
+SLURM = """
+jobqueue:
+  slurm:
+    queue: long
+    cores: 1
+    memory: 2GB
+    walltime: "01:00:00"
+    interface: lo
+"""
+
+
+@pytest.mark.nightly
+def test_on_slurm(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
+        (tools / name).write_text(text.format(folder=tmp_path))
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    (tmp_path / "slurm.yaml").write_text(SLURM)
+    sweep_file = write_sweep(tmp_path, "seeds = [1, 2]")
+    command = [str(sweep_file), "--out", str(tmp_path / "out"), "--workers", "1"]
+    assert sweep.main([*command, "--dask", str(tmp_path / "slurm.yaml")]) == 0
     printed = capsys.readouterr().out
     assert "2/2  small_s" in printed
     assert "| small |" in printed
+    script = (tmp_path / "job.sh").read_text()
+    assert "#SBATCH -p long" in script
+    assert "#SBATCH -t 01:00:00" in script
+    (job,) = (tmp_path / "pids").read_text().split()
+    assert job in (tmp_path / "cancelled").read_text().split()
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("jobqueue: {slurm: {qeue: long}}", 2, "jobqueue.slurm.qeue"),
+        ("jobqueue: {pbs: {queue: long}}", 2, "jobqueue: slurm: and its keys"),
+        ("jobqueue: [", 2, "a YAML file"),
+        ("jobqueue: {slurm: {cores: 1, memory: 1GB}}", 3, "no sbatch on the PATH"),
+    ],
+)
+def test_a_slurm_that_is_not_there(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "slurm.yaml").write_text(text)
+    command = [str(write_sweep(tmp_path, "")), "--out", str(tmp_path / "out"), "--dask"]
+    assert sweep.main([*command, str(tmp_path / "slurm.yaml")]) == code
+    assert message in capsys.readouterr().err
 
 
 def test_the_view_of_a_terminal(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
-from deploy.errors import MachineError, NarrowgaugeError, UserError
+from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory, write_atomically
+from training.sweep_cluster import cluster_executor
 from training.sweep_config import Point, load_sweep
-from training.sweep_point import CONFIG, LOG, Job, stop_all, train_point
+from training.sweep_point import CONFIG, LOG, Job, stop, train_point
 from training.sweep_progress import sweep_progress
 from training.table import as_markdown, make_table
 from training.train import STAGE, SUMMARY
@@ -37,9 +39,9 @@ def run_sweep(
     """Trains the points of the sweep at `path`, each into a run directory in `out`.
 
     A point that lies there whole, of the same config, is not trained again; of another config it
-    is replaced only if `overwrite` says so. `workers` points are
-    trained at once, as many as there are cores for if not given; or those that the Dask scheduler
-    at the address `dask` has workers for. `out`/sweep.json holds what is known of every point.
+    is replaced only if `overwrite` says so. `workers` points are trained at once, as many as there
+    are cores for if not given; or those that the cluster `dask`, an address or a file, has workers
+    for (see `cluster_executor`). `out`/sweep.json holds what is known of every point.
 
     Returns:
         By the name of every point, why it failed; empty where it is whole.
@@ -47,7 +49,7 @@ def run_sweep(
     Raises:
         UserError: the sweep or one of its configs is wrong, or `out` holds a point of another
             config, whole or partial, that is not to be overwritten; then nothing is trained.
-        MachineError: there is no Dask, or its scheduler does not answer.
+        MachineError: the Dask scheduler does not answer, or there is no SLURM.
     """
     sweep, points = load_sweep(path)
     for point in points if not overwrite else ():
@@ -58,13 +60,16 @@ def run_sweep(
     }
     left = [point for point in points if states[point.name] is None]
     print(f"{len(points)} points, {len(points) - len(left)} of them whole already", flush=True)
-    if workers is None:
+    name = uuid.uuid4().hex
+    if dask is not None and left:
+        chosen = cluster_executor(dask, min(workers or len(left), len(left)), name)
+    else:
         threads = max((point.config.training.threads for point in left), default=1)
-        workers = max(1, (os.cpu_count() or 1) // threads)
-    with _executor(workers, dask) as executor:
+        chosen = _executor(workers or max(1, (os.cpu_count() or 1) // threads), name)
+    with chosen as executor:
         futures: dict[Future[str], Point] = {}
         for point in left:
-            job = _prepare(out, point, data_dir, sweep.retries, overwrite)
+            job = _prepare(out, point, data_dir, sweep.retries, overwrite, name)
             futures[executor.submit(train_point, job)] = point
         for future in _as_they_end(futures, out, states):
             point = futures[future]
@@ -91,7 +96,7 @@ def _as_they_end(
 
 
 def _prepare(
-    out: Path, point: Point, data_dir: Path | None, retries: int, overwrite: bool = False
+    out: Path, point: Point, data_dir: Path | None, retries: int, overwrite: bool, sweep: str
 ) -> Job:
     run = (out / point.name).absolute()
     run.mkdir(exist_ok=True)
@@ -102,6 +107,7 @@ def _prepare(
         data_dir=str(data_dir.absolute()) if data_dir else None,
         retries=retries,
         overwrite=overwrite,
+        sweep=sweep,
     )
 
 
@@ -134,42 +140,17 @@ def _record(out: Path, states: dict[str, str | None]) -> None:
 
 
 @contextmanager
-def _executor(workers: int, dask: str | None) -> Iterator[Executor]:
-    """Where points are trained; what has not begun is called off where this is left early."""
-    if dask is not None:
-        with _dask_executor(dask) as executor:
-            yield executor
-        return
+def _executor(workers: int, sweep: str) -> Iterator[Executor]:
+    """Where points are trained here; what has not begun is called off where this is left early."""
     executor = ThreadPoolExecutor(workers)
     try:
         yield executor
     except BaseException:
         executor.shutdown(wait=False, cancel_futures=True)
-        stop_all()
+        stop(sweep)
         raise
     finally:
         executor.shutdown()
-
-
-@contextmanager
-def _dask_executor(address: str) -> Iterator[Executor]:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise MachineError(
-            "Dask is not installed",
-            where="--dask",
-            fix="install it: .venv/bin/python -m pip install distributed",
-        ) from error
-    try:
-        client = Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise MachineError(
-            "no Dask scheduler answers", where=f"--dask {address}", found=str(error)
-        ) from error
-    with client:
-        # One key for each call: the same job may have to run again in another sweep.
-        yield client.get_executor(pure=False)
 
 
 def command_parser() -> argparse.ArgumentParser:
@@ -188,13 +169,18 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace what D holds of other configs"
     )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--workers", type=int, metavar="N", help="points at once; all cores' worth")
-    where.add_argument(
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="points at once, all cores' worth if not given; with a FILE.yaml jobs at once, as "
+        "many as points if not given",
+    )
+    parser.add_argument(
         "--dask",
-        metavar="ADDRESS",
-        help="of a Dask scheduler, as tcp://HOST:8786; all its "
-        "machines have this project installed and see D at the same path",
+        metavar="ADDRESS|FILE.yaml",
+        help="of a Dask scheduler, as tcp://HOST:8786, or dask-jobqueue's configuration for SLURM; "
+        "all its machines have this project installed and see D at the same path",
     )
     add_json(parser)
     return parser
