@@ -19,6 +19,7 @@ from report_runs import Run, cross_check, image_run
 from deploy import commands
 from deploy.answers import HelpFormat
 from hw_build import flow, graph_file, stages
+from hw_build.terminal import show_figure
 from training import evaluate, export, sweep, table, train
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -186,6 +187,12 @@ def test_colours_on_a_terminal_and_none_in_a_pipe(run: Run, capsys) -> None:
     plain = on_terminal("status", path + "x", NO_COLOR="1")
     assert "\x1b[1;31m" not in plain
     assert "error:" in plain
+    onnx.save(ZOO["brevitas_w2a2"]().model, run.path / "network.onnx")
+    source, out = str(run.path / "network.onnx"), str(run.path / "made")
+    stage = on_terminal("run", source, "--out", out, "--until", "graph")
+    assert "\x1b[1;36m03_graph\x1b[0m: runs: no earlier result" in stage
+    show_figure("speed", "9 frames/s", " (simulated)")
+    assert capsys.readouterr().out.splitlines()[-1] == "speed         9 frames/s (simulated)"
     assert flow.main(["status", path]) == 0
     header, first, *_ = capsys.readouterr().out.splitlines()
     assert header.split("\t") == ["stage", "state", "seconds", "made", "kB", "note"]
