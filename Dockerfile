@@ -72,7 +72,7 @@ USER 1000:1000
 FROM environment AS ci
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends \
-    chromium liblz4-dev openssh-client procps rsync tcl zlib1g-dev \
+    chromium fish liblz4-dev openssh-client procps rsync tcl zlib1g-dev zsh \
  && rm -rf /var/lib/apt/lists/* \
  && chown 1000:1000 /narrowgauge
 COPY Makefile requirements-docs.lock ./
