@@ -32,6 +32,8 @@ _HARDWARE = {BITSTREAM, HANDOFF}
 MOST_MANIFEST_BYTES = 16 << 20
 MOST_BYTES = 512 << 20
 """Of all members together, unpacked: a Zynq-7000 board has no more memory."""
+MOST_LISTING_BYTES = 64 << 10
+"""Of the zip's own list of its members: some hundreds of them."""
 
 
 def is_executable(name: str) -> bool:
@@ -69,8 +71,9 @@ class Bundle:
             raise UserError(
                 "no such bundle", where=str(path), fix="python -m hw_build.flow run RUN"
             )
-        with machine_errors(path.parent):
-            content = path.read_bytes()
+        with machine_errors(path.parent), open(path, "rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        _check_end(content, str(path))
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 entries = _entries(archive, str(path))
@@ -152,6 +155,27 @@ class GoldenVectors:
     inputs: np.ndarray
     outputs: np.ndarray
     labels: np.ndarray | None
+
+
+def _check_end(content: bytes, where: str) -> None:
+    """Refuses what would keep zipfile busy: too large a file, or too long a list of members."""
+    end = content[-22:]  # without a comment, as the flow writes it
+    listing_bytes = int.from_bytes(end[12:16], "little")
+    is_zip = end[:4] == b"PK\x05\x06" and end[20:] == b"\0\0" and content[-42:-38] != b"PK\x06\x07"
+    if len(content) > MOST_BYTES:
+        found = f"more than {MOST_BYTES} bytes"
+    elif not is_zip:
+        found = "no end of a plain zip file"
+    elif listing_bytes > MOST_LISTING_BYTES:
+        found = f"a list of members of {listing_bytes} bytes"
+    else:
+        return
+    raise UserError(
+        "the bundle can't be read",
+        where=where,
+        found=found,
+        expected="bundle.zip as the flow wrote it",
+    )
 
 
 def _entries(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.ZipInfo]:

@@ -16,6 +16,9 @@ CHUNK_ROWS = 512
 
 QUANTISERS = ("quant", "bipolar")
 
+_LONGEST_NAME = 200
+"""Characters of a class's name, which are printed: none of them may be a terminal's command."""
+
 
 @dataclass(frozen=True, eq=False)
 class InputSteps:
@@ -111,6 +114,10 @@ class InputSteps:
         return cls(shape, lo, hi, fields["type"] == "BIPOLAR", steps, scale)
 
 
+def _is_a_name(name: Any) -> bool:
+    return isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable()
+
+
 def _step_from_json(step: Mapping[str, Any], n: int) -> tuple[str, dict[str, Any]]:
     op = step["op"]
     if op not in FORMULAS:
@@ -164,10 +171,9 @@ class OutputMeaning:
         return self.dequantise(integers).argmax(axis=1)
 
     def names_of(self, classes: Sequence[int] | np.ndarray) -> list[str]:
-        """The classes' names; their numbers as text where they have none."""
-        if self.class_names is None:
-            return [str(int(c)) for c in classes]
-        return [self.class_names[int(c)] for c in classes]
+        """The classes' names; the number as text of a class that has none."""
+        names = self.class_names or ()
+        return [names[int(c)] if 0 <= int(c) < len(names) else str(int(c)) for c in classes]
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any], n: int) -> OutputMeaning:
@@ -182,6 +188,6 @@ class OutputMeaning:
         scale, offset = (np.asarray(fields[key], np.float64) for key in ("scale", "offset"))
         if scale.shape not in ((), (n,)) or offset.shape not in ((), (n,)):
             raise ValueError(f"output scale {scale.shape}, offset {offset.shape}")
-        if names is not None and not all(isinstance(name, str) for name in names):
-            raise ValueError("class_names")
+        if names is not None and not all(_is_a_name(name) for name in names):
+            raise ValueError(f"class names that are not printable text of 1 to {_LONGEST_NAME}")
         return cls(kind == "class", scale, offset, None if names is None else tuple(names))

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from deploy.boards import BOARDS
 from deploy.errors import UserError
 from deploy.host import InputSteps, OutputMeaning
 from deploy.packing import Packing
@@ -26,8 +27,8 @@ MOVERS = ("axi_dma", "finn_iodma")
 """What moves the beats: an AXI DMA and our registers, or the IODMA blocks of a FINN build."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_WORD = re.compile(r"[a-z0-9_]{1,40}")
 _PART = re.compile(r"[A-Za-z0-9-]{1,40}")
+_MOST_TEXTS, _LONGEST_TEXT = 1000, 1000
 _MOST_BITS = 1 << 27
 """Of a frame: more is no stream of ours."""
 
@@ -131,6 +132,8 @@ class Manifest:
         names = meaning.class_names
         if names is not None and not meaning.is_class and len(names) != made.output.n:
             raise _refused(where, f"{len(names)} class names, {made.output.n} scores")
+        if names is not None and meaning.is_class and len(names) > made.output.hi + 1:
+            raise _refused(where, f"{len(names)} class names, classes up to {made.output.hi}")
         return made
 
 
@@ -184,9 +187,13 @@ def _packing(fields: Any) -> Packing:
 
 
 def _texts(fields: Any) -> dict[str, str]:
-    if not all(isinstance(key, str) and isinstance(value, str) for key, value in fields.items()):
-        raise ValueError("text by text")
-    return dict(fields)
+    texts = dict(_object(fields))
+    if len(texts) > _MOST_TEXTS:
+        raise ValueError(f"{len(texts)} entries")
+    for text in (*texts, *texts.values()):
+        if not isinstance(text, str) or len(text) > _LONGEST_TEXT or not text.isprintable():
+            raise ValueError(f"no short printable text: {repr(text)[:40]}")
+    return texts
 
 
 def _object(fields: Any) -> dict[str, Any]:
@@ -205,6 +212,12 @@ def _members(fields: Any) -> dict[str, Member]:
     return members
 
 
+def _board(value: Any) -> str:
+    if value not in BOARDS:
+        raise ValueError(f"unknown board {repr(value)[:40]}")
+    return value
+
+
 def _mover(value: Any) -> str:
     if value not in MOVERS:
         raise ValueError(f"mover {repr(value)[:40]}")
@@ -213,7 +226,7 @@ def _mover(value: Any) -> str:
 
 _READERS: dict[str, Any] = {
     "identity": _matching(_SHA256),
-    "board": _matching(_WORD),
+    "board": _board,
     "part": _matching(_PART),
     "clock_mhz": _number(1, 1e4),
     "mover": _mover,

@@ -157,6 +157,14 @@ class PynqBoard:
         ends = [[n for n in names if n.split("/")[-1].startswith(e)] for e in ("idma", "odma")]
         if not all(ends):
             raise _no_block("idma and odma", where, names)
+        if len(ends[0]) > 1 or len(ends[1]) > 1:
+            raise UserError(
+                "the driver can't move data of several inputs or outputs",
+                where=where,
+                found=", ".join(ends[0] + ends[1]),
+                expected="one idma and one odma block",
+                fix="use FINN's own driver for such an accelerator",
+            )
         return FinnIodmaMover(self._mmio(ends[0][0]), self._mmio(ends[1][0]))
 
     def _only(self, kind: str, where: str) -> str:

@@ -235,6 +235,7 @@ def virtual_board(
         _forget_clocks(device)
         try:
             yield Path(folder)
+            device.default_memory.check_read()
         finally:
             for key in names:
                 if key in before:

@@ -6,7 +6,9 @@ forgotten flush or invalidate is noticed as what it is and not as odd results.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from pynq.buffer import PynqBuffer
 from deploy.virtual_blocks import BoardFault
 
 BASE = 0x10000000
+NEVER = "nothing has invalidated it since, so that nothing can have read the output"
 PAGE = 4096
 
 
@@ -27,10 +30,14 @@ class Block:
         self.host = np.zeros(n_bytes, np.uint8) if cacheable else self.logic
         self.written = False  # by the logic, and the processor has not invalidated it since
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether the processor would see what was there before the logic wrote."""
+        return self.written and self.host is not self.logic
+
     def check_fresh(self, doing: str) -> None:
-        """BoardFault if the processor would see what was there before the logic wrote."""
-        if self.written and self.host is not self.logic:
-            self.written = False
+        """BoardFault if it is stale; only invalidating it changes that."""
+        if self.is_stale:
             raise BoardFault(
                 "missing invalidate: the processor's cache holds what was there before the DMA",
                 where=f"buffer at {self.address:#x}, {len(self.logic)} bytes",
@@ -42,7 +49,8 @@ class Block:
 class VirtualBuffer(PynqBuffer):
     """pynq's buffer on a virtual board: reading what is stale in the cache is a fault.
 
-    Reads are seen where numpy shows them: indexing, and numpy's functions and operators.
+    Reads are seen where numpy shows them: indexing, its functions, operators and methods. What it
+    hides (np.asarray, memoryview) shows at the end, when nothing ever invalidated the buffer.
     """
 
     # numpy 2 gave arrays a read-only attribute of this name; pynq's is a plain one.
@@ -51,12 +59,21 @@ class VirtualBuffer(PynqBuffer):
     def _check(self, doing: str) -> None:
         block = getattr(self, "bo", None)
         # numpy hands the attributes on to copies and empty arrays of this kind, too.
-        if isinstance(block, Block) and np.may_share_memory(self.view(np.ndarray), block.host):
+        if isinstance(block, Block) and np.may_share_memory(np.asarray(self), block.host):
             block.check_fresh(doing)
 
     def freebuffer(self) -> None:
-        """Frees it once; pynq calls it again when the array goes."""
-        if getattr(self, "pointer", 0):
+        """Frees it once; BoardFault if an output was never invalidated, thus never read."""
+        block = getattr(self, "pointer", 0)
+        if block:
+            super().freebuffer()
+            if sys.exc_info()[0] is None:  # whatever is under way is the better error
+                block.check_fresh(NEVER)
+
+    def __del__(self) -> None:
+        block = getattr(self, "pointer", 0)
+        if block:
+            self.memory.lost += [block] * block.is_stale  # an error from here would go unseen
             super().freebuffer()
 
     def __getitem__(self, index: Any) -> Any:
@@ -75,17 +92,41 @@ class VirtualBuffer(PynqBuffer):
         self._check(f"it was read by {function.__name__}")
         return super().__array_function__(function, types, args, options)
 
-    def copy(self, *args: Any, **options: Any) -> Any:
-        self._check("it was copied")
-        return super().copy(*args, **options)
+    # numpy below 1.25 swallows what is raised inside its own comparison.
+    def __eq__(self, other: Any) -> Any:
+        self._check("it was compared")
+        return np.asarray(self) == _plain(other)
 
-    def tobytes(self, *args: Any, **options: Any) -> bytes:
-        self._check("it was copied")
-        return super().tobytes(*args, **options)
+    def __ne__(self, other: Any) -> Any:
+        self._check("it was compared")
+        return np.asarray(self) != _plain(other)
+
+    __hash__ = None
+
+
+def _checked(name: str) -> Any:
+    method = getattr(np.ndarray, name)
+
+    @wraps(method)
+    def read(self: VirtualBuffer, *args: Any, **options: Any) -> Any:
+        self._check(f"its {name} was called")
+        return method(self, *args, **options)
+
+    return read
+
+
+for _name in (
+    *("argmax", "argmin", "argsort", "astype", "byteswap", "choose", "copy", "diagonal", "dot"),
+    *("flatten", "item", "nonzero", "ravel", "repeat", "reshape", "searchsorted", "squeeze"),
+    *("swapaxes", "take", "tobytes", "tofile", "tolist", "transpose", "view"),
+    *("__bool__", "__complex__", "__contains__", "__copy__", "__deepcopy__", "__float__"),
+    *("__index__", "__int__", "__iter__", "__reduce__", "__repr__", "__str__"),
+):
+    setattr(VirtualBuffer, _name, _checked(_name))
 
 
 def _plain(value: Any) -> Any:
-    return value.view(np.ndarray) if isinstance(value, VirtualBuffer) else value
+    return np.asarray(value) if isinstance(value, VirtualBuffer) else value
 
 
 class VirtualMemory:
@@ -100,6 +141,18 @@ class VirtualMemory:
         self._device, self.size = device, n_bytes
         self.base_address = BASE
         self.blocks: dict[int, Block] = {}
+        self.lost: list[Block] = []  # freed as garbage with an output that nobody invalidated
+
+    def check_read(self) -> None:
+        """BoardFault if an output was never invalidated, in a buffer that lives or was lost."""
+        for block in (*self.blocks.values(), *self.lost):
+            block.check_fresh(NEVER)
+
+    def forget(self, address: int) -> None:
+        """A DMA was reset: nobody will read what it may have written there."""
+        for block in self.blocks.values():
+            if 0 <= address - block.address < len(block.logic):
+                block.written = False
 
     def allocate(self, shape: Any, dtype: Any = "u4", cacheable: Any = 0, **_: Any) -> Any:
         """As `pynq.allocate`; RuntimeError where there is no room, as pynq's own."""

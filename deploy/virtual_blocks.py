@@ -48,11 +48,14 @@ class Faults:
 
 
 class PhysicalMemory(Protocol):
-    """Memory as the programmable logic sees it; both raise BoardFault for a stray address."""
+    """Memory as the programmable logic sees it; `read` and `write` raise BoardFault for a stray
+    address."""
 
     def read(self, address: int, n_bytes: int, who: str) -> np.ndarray: ...
 
     def write(self, address: int, data: np.ndarray, who: str) -> None: ...
+
+    def forget(self, address: int) -> None: ...
 
 
 class Waiting:
@@ -176,6 +179,7 @@ class AxiDma:
         self.values[offset] = value
         if offset == channel + self._CONTROL:
             if value & 0x4:
+                self._memory.forget(self._address(self._RECEIVE))
                 self._reset()
             elif value & 0x1:
                 self.values[channel + self._STATUS] = 0

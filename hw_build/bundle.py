@@ -60,12 +60,12 @@ def write_bundle(
     outputs = execute(graph, inputs, keep=[graph.output.name])[graph.output.name]
     sent, received = (flat(stream).packing(board.dma_bits) for stream in ports(blocks))
     files = {
-        INPUTS: _npy(inputs.reshape(len(inputs), -1).astype(sent.dtype)),
-        OUTPUTS: _npy(outputs.reshape(len(outputs), -1)),
+        INPUTS: npy_bytes(inputs.reshape(len(inputs), -1).astype(sent.dtype)),
+        OUTPUTS: npy_bytes(outputs.reshape(len(outputs), -1)),
         **driver_files(),
     }
     if labels is not None:
-        files[LABELS] = _npy(labels.astype(np.int64))
+        files[LABELS] = npy_bytes(labels.astype(np.int64))
     if hardware is not None:
         for name in (BITSTREAM, HANDOFF):
             files[name] = (hardware / Path(name).name).read_bytes()
@@ -91,18 +91,27 @@ def write_bundle(
         accuracy=simulated["accuracy"],
         hashes=hashes,
         versions=versions,
-        members={
-            name: Member(hashlib.sha256(data).hexdigest(), len(data))
-            for name, data in files.items()
-        },
+        members=members_of(files),
     )
+    write_members(path, manifest, files)
+    return manifest
+
+
+def members_of(files: Mapping[str, bytes]) -> dict[str, Member]:
+    """What the manifest says of these files."""
+    return {
+        name: Member(hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()
+    }
+
+
+def write_members(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    """Writes the zip: the manifest, then its members; the same ones give the same bytes."""
     text = json.dumps(manifest.to_json(), indent=1, allow_nan=False) + "\n"
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in [(MANIFEST, text.encode()), *sorted(files.items())]:
             entry = zipfile.ZipInfo(name, _LONG_AGO)
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
-    return manifest
 
 
 def driver_files() -> dict[str, bytes]:
@@ -111,7 +120,7 @@ def driver_files() -> dict[str, bytes]:
     return {f"deploy/{path.name}": path.read_bytes() for path in sorted(folder.glob("*.py"))}
 
 
-def _npy(array: np.ndarray) -> bytes:
+def npy_bytes(array: np.ndarray) -> bytes:
     """The bytes of an .npy file of version 1, little endian."""
     file = io.BytesIO()
     little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
+from deploy.boards import BOARDS as FACTS
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory
 
@@ -177,6 +178,24 @@ def finn(arguments: argparse.Namespace) -> Answer:
     folder = check_with_finn(RunDirectory(arguments.run, arguments.typed))
     figures = json.loads((folder / "finn.json").read_text(encoding="utf-8"))
     return {"run": str(arguments.run), "finn": figures}
+
+
+def bundle_finn(arguments: argparse.Namespace) -> Answer:
+    """A bundle of an accelerator that stock FINN built."""
+    from deploy.commands import load_inputs
+
+    from .finn_bundle import write_finn_bundle
+
+    manifest = write_finn_bundle(
+        arguments.out,
+        arguments.build,
+        board=arguments.board,
+        inputs=load_inputs(arguments.inputs),
+        outputs=load_inputs(arguments.outputs),
+        clock_mhz=arguments.clock_mhz,
+    )
+    print(f"{arguments.out}: python -m deploy run {arguments.out} INPUT.npy --trust")
+    return {"bundle": str(arguments.out), "identity": manifest.identity}
 
 
 def ip(arguments: argparse.Namespace) -> Answer:
@@ -414,6 +433,26 @@ def command_parser() -> argparse.ArgumentParser:
     command.set_defaults(command=ip)
     command.add_argument("run", type=Path, metavar="RUN")
     command.add_argument("--out", type=Path, metavar="FOLDER", required=True)
+
+    known = ", ".join(FACTS)
+    command = commands.add_parser(
+        "bundle-finn",
+        help="a bundle for our driver of an accelerator that stock FINN built",
+        description="Reads bitstream, driver settings and estimates from the output folder of "
+        "FINN's builder, and golden vectors from two .npy files: integers as the accelerator takes "
+        "them, and what FINN's execution gives.",
+        epilog="example:\n  python -m hw_build.flow bundle-finn finn_output --board pynq_z2 "
+        "--inputs inputs.npy --outputs outputs.npy --out bundle.zip",
+        formatter_class=HelpFormat,
+    )
+    add_json(command)
+    command.set_defaults(command=bundle_finn)
+    command.add_argument("build", type=Path, metavar="FINN_OUTPUT")
+    command.add_argument("--board", required=True, metavar="B", choices=sorted(FACTS), help=known)
+    command.add_argument("--inputs", type=Path, metavar="NPY", required=True)
+    command.add_argument("--outputs", type=Path, metavar="NPY", required=True)
+    command.add_argument("--clock-mhz", type=float, metavar="MHZ")
+    command.add_argument("--out", type=Path, metavar="BUNDLE", default=Path("bundle.zip"))
 
     command = commands.add_parser(
         "finn",

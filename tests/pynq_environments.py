@@ -19,6 +19,12 @@ from deploy.durable import locked
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("3.0.1", "3.1.2", "4.0.0")
 
+DRIVER_TESTS = [
+    f"tests/test_deploy_{name}.py"
+    for name in ("virtual_board", "commands", "records", "transfers", "board_image")
+]
+"""What runs in each of these environments: they need pynq, numpy and pytest alone."""
+
 
 def requirements_of(version: str) -> str:
     """The pinned packages of one environment, one a line."""

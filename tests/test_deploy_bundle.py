@@ -19,6 +19,7 @@ from toy_bundle import npy, toy, toy_files, toy_manifest, write_toy
 from deploy.bundle import INPUTS, LABELS, MANIFEST, OUTPUTS, Bundle, read_integers
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.manifest import Manifest
+from deploy.packing import Packing
 from deploy.trust import require_trust
 
 
@@ -108,6 +109,14 @@ CHANGES = {
     "mover": (edit("mover", "rm -rf"), "not the manifest"),
     "identity": (edit("identity", "zz"), "not the manifest"),
     "board": (edit("board", "../x"), "not the manifest"),
+    "unknown board": (edit("board", "no_such_board"), "unknown board"),
+    "long text": (edit("hashes", {"graph": "y" * 1001}), "no short printable text"),
+    "many texts": (edit("versions", {str(i): "1" for i in range(1001)}), "1001 entries"),
+    "escape codes": (edit("versions", {"pynq": "\x1b[31m3"}), "no short printable text"),
+    "names of commands": (
+        edit("output_meaning/class_names", ["a", "b", "c", "\x1b]0;d\x07"]),
+        "not printable text",
+    ),
     "step": (edit("quantiser/steps", [{"op": "eval", "parameters": {}}]), "not the manifest"),
     "shape": (edit("quantiser/shape", [1 << 60]), "not the manifest"),
     "scale": (edit("output_meaning/scale", [1, 2, 3]), "not the manifest"),
@@ -197,6 +206,44 @@ def test_a_size_that_lies_is_refused_without_unpacking_it(tmp_path: Path) -> Non
         Bundle.read(tmp_path / "c.zip")
 
 
+def test_a_file_of_another_size_or_end_is_refused_before_it_is_a_zip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = write_toy(tmp_path / "b.zip")
+    with zipfile.ZipFile(many, "a") as archive:
+        for i in range(2000):
+            archive.writestr(f"deploy/a{i}.py", b"")
+    commented = write_toy(tmp_path / "c.zip")
+    with zipfile.ZipFile(commented, "a") as archive:
+        archive.comment = b"x"
+    (tmp_path / "d.zip").write_bytes(b"PK")
+    for name, words in (
+        ("b.zip", "a list of members of"),
+        ("c.zip", "no end of a plain zip"),
+        ("d.zip", "no end of a plain zip"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("it was opened"))
+            with pytest.raises(UserError, match=words):
+                Bundle.read(tmp_path / name)
+    whole = write_toy(tmp_path / "e.zip")
+    monkeypatch.setattr("deploy.bundle.MOST_BYTES", whole.stat().st_size - 1)
+    with pytest.raises(UserError, match="more than"):
+        Bundle.read(whole)
+
+
+def test_a_class_beyond_its_names_is_its_number(tmp_path: Path) -> None:
+    files, four_bits = toy_files(), Packing(1, 4, signed=False)
+    files[OUTPUTS] = npy(np.arange(50).reshape(-1, 1) % 16)
+    meaning = {"kind": "class", "scale": 1.0, "offset": 0.0, "class_names": ["cat", "dog"]}
+    path = write_toy(tmp_path / "b.zip", files, output=four_bits, output_meaning=meaning)
+    names = Bundle.read(path).manifest.meaning.names_of([0, 1, 2, 15, -1])
+    assert names == ["cat", "dog", "2", "15", "-1"]
+    rewrite(path, edit("output_meaning/class_names", [f"c{i}" for i in range(17)]))
+    with pytest.raises(UserError, match="17 class names, classes up to 15"):
+        Bundle.read(path)
+
+
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_one_changed_byte_changes_nothing_or_is_refused(data: st.DataObject, tmp_path_factory):
@@ -229,4 +276,8 @@ def test_code_and_bitstreams_run_only_where_something_vouches_for_them(tmp_path:
     evil = Bundle.read(write_toy(tmp_path / "e.zip", {**toy_files(), "deploy/errors.py": code}))
     with pytest.raises(UserError, match=r"not that of the run[\s\S]*deploy/errors.py"):
         require_trust(evil, run.path, trust=False)
+    lacking = {name: data for name, data in toy_files().items() if name != "deploy/errors.py"}
+    less = Bundle.read(write_toy(tmp_path / "l.zip", lacking))
+    with pytest.raises(UserError, match=r"not that of the run[\s\S]*errors.py[\s\S]*found: +none"):
+        require_trust(less, run.path, trust=False)
     assert hashlib.sha256(code).hexdigest() == evil.executables["deploy/errors.py"]

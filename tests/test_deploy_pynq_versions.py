@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import pytest
-from pynq_environments import ROOT, VERSIONS, environment_of, own_environ
+from pynq_environments import DRIVER_TESTS, ROOT, VERSIONS, environment_of, own_environ
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -19,7 +19,7 @@ def test_the_driver_passes_its_tests_on_this_pynq(version: str) -> None:
     assert shown.stdout.strip() == version
     tests = ["-m", "pytest", "-q", "-W", "ignore", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*python, *tests, "tests/test_deploy_virtual_board.py"],
+        [*python, *tests, *DRIVER_TESTS],
         check=False,
         timeout=300,
         **options,

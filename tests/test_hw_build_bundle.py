@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,18 +12,22 @@ import onnx
 import pytest
 from qonnx_zoo import ZOO
 
+from deploy import commands
 from deploy.bitstream import require_part
 from deploy.boards import BOARDS as FACTS
 from deploy.bundle import Bundle
 from deploy.executors import ProcessExecutor
 from deploy.host import InputSteps
 from deploy.scalar_formulas import FORMULAS, PARAMETERS
-from hw_build import flow
+from hw_build import flow, graph_file, stages
 from hw_build.boards import BOARDS
+from hw_build.folded import load_blocks
 from hw_build.graph_file import Imported
 from hw_build.importer import import_qonnx
 from hw_build.scalar import OPERATIONS
-from hw_build.virtual_executor import open_golden, open_rtl
+from hw_build.simulator import Simulator
+from hw_build.verilator import build_model
+from hw_build.virtual_executor import RtlExecutor, open_golden, open_rtl
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -75,6 +80,53 @@ def test_an_executor_in_a_process_gives_the_same(run: Path) -> None:
     np.testing.assert_array_equal(far.data, near.data)
     np.testing.assert_array_equal(far.frame_ends, near.frame_ends)
     assert far.input_stalls == near.input_stalls
+
+
+@pytest.mark.parametrize("what", ["rtl", "model"])
+def test_the_commands_run_and_measure_it_on_a_virtual_board(
+    what: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    bundle, vectors = str(run / "bundle.zip"), Bundle.read(run / "bundle.zip").vectors()
+    virtual = ["--board", "virtual:pynq_z2", f"--{what}", str(run)]
+    x, out, log = (str(tmp_path / name) for name in ("x.npy", "out.npy", "log"))
+    np.save(x, vectors.inputs[:60])
+    assert commands.main(["run", bundle, x, "--integers", "--out", out, *virtual]) == 0
+    np.testing.assert_array_equal(np.load(out), vectors.outputs[:60])
+    assert commands.main(["measure", bundle, "--batches", "5", "--log", log, *virtual]) == 0
+    source = {"rtl": "rtl-simulation", "model": "golden-model"}[what]
+    assert f"source        {source}" in capsys.readouterr().out
+
+
+def faulty_rtl(run: Path, folder: Path) -> RtlExecutor:
+    """The run's accelerator with a bit wrong in every weight word of one unit, under its name."""
+    shutil.copytree(run / "06_rtl", folder)
+    memory = sorted(folder.rglob("*_weight.mem"))[-1]
+    words = [f"{int(word, 16) ^ 1:0{len(word)}x}" for word in memory.read_text().split()]
+    memory.write_text("\n".join(words) + "\n")
+    with open_rtl(run) as right:
+        identity = right.identity
+    graph = graph_file.load(run / "03_graph").graph
+    bits = json.loads((run / "06_rtl" / "manifest.json").read_text())["config"]["port_bits"]
+    blocks = load_blocks(run / "05_folding", graph, bits)
+    model = Simulator(build_model(folder, blocks), blocks, graph, folder, port_bits=bits)
+    return RtlExecutor(model, identity)
+
+
+def test_a_fault_in_the_rtl_stops_the_flow_at_its_last_gate(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    options = ["--target-fps", "5000000", "--no-synthesis", "--until", "board"]
+    command = ["run", str(run.parent / "network.onnx"), "--out", str(run), *options]
+    monkeypatch.setenv("NARROWGAUGE_STORE", str(run.parent.parent / "store"))
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "open_rtl", lambda path: faulty_rtl(path, tmp_path / "rtl"))
+        assert flow.main(command) == 4
+    assert "the board disagrees with the golden vectors" in capsys.readouterr().err
+    assert not (run / "11_board").exists()
+    assert flow.main(command) == 0
+    assert (run / "11_board" / "board.json").is_file()
 
 
 SOME = ("jets_16bit", "intrusion", "mnist_of_old_w2a2", "pixels_with_ties", "one_feature")

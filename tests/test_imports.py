@@ -64,6 +64,15 @@ def broken_import_rules(root: Path) -> list[str]:
     return broken
 
 
+def newer_than_3_10(folder: Path) -> str:
+    """What in a folder needs a Python above 3.10: modules, members and options of the library."""
+    vermin = [str(Path(sys.executable).with_name("vermin")), "--target=3.10-", "--violations"]
+    done = subprocess.run(
+        [*vermin, "--no-tips", str(folder)], capture_output=True, text=True, check=False
+    )
+    return done.stdout if done.returncode else ""
+
+
 def machine_paths(root: Path, names: list[str]) -> list[str]:
     found = []
     for name in names:
@@ -82,6 +91,24 @@ def machine_paths(root: Path, names: list[str]) -> list[str]:
 def test_the_rooms_keep_to_their_imports() -> None:
     assert list((ROOT / "deploy").glob("*.py"))
     assert broken_import_rules(ROOT) == []
+
+
+def test_what_runs_on_a_board_needs_no_newer_library_than_its_pythons() -> None:
+    assert newer_than_3_10(ROOT / "deploy") == ""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import tomllib",
+        "from datetime import UTC",
+        "import hashlib\nhashlib.file_digest(f, 'sha256')",
+        "import contextlib\ncontextlib.chdir('x')",
+    ],
+)
+def test_a_planted_newer_library_is_found(tmp_path: Path, code: str) -> None:
+    (tmp_path / "a.py").write_text(code)
+    assert "requires !2, 3.11" in newer_than_3_10(tmp_path)
 
 
 def test_no_tracked_file_contains_a_machines_path() -> None:
