@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> Answer:
         names = ", ".join(meaning.names_of(classes[:10]))
         print(f"source        {source}")
         print(f"classes       {names}{', ...' if len(classes) > 10 else ''}")
-    return {"source": source, "classes": meaning.names_of(classes), "out": _text(options.out)}
+    return {"source": source, "classes": meaning.names_of(classes)}
 
 
 def measure_it(options: argparse.Namespace) -> Answer:
@@ -65,7 +65,7 @@ def measure_it(options: argparse.Namespace) -> Answer:
     append(options.log, record)
     print(describe(record))
     print(f"log           {options.log}")
-    return {"record": record, "log": str(options.log)}
+    return {"record": record}
 
 
 def report(options: argparse.Namespace) -> Answer:
@@ -174,10 +174,6 @@ def load_inputs(path: Path) -> np.ndarray:
     if not isinstance(array, np.ndarray) or array.ndim < 2 or array.dtype.kind not in "biuf":
         raise UserError("the inputs are no batch of numbers", where=str(path))
     return array
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
 
 
 def _sizes(text: str) -> tuple[int, ...]:

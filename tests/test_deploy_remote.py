@@ -114,9 +114,11 @@ def test_push_run_measure_and_pull(board, bundle, tmp_path, monkeypatch, capfd) 
     np.save("x.npy", x)
     virtual = ("--board", "virtual:pynq_z2", "--rtl", "RUN")
     given = ["./bundle.zip", "./x.npy", "--integers", *virtual, *there]
-    assert main(["run", *given, "--out", "new/scores.npy"]) == 0
+    assert main(["run", *given, "--out", "new/scores.npy", "--json"]) == 0
     np.testing.assert_array_equal(np.load("new/scores.npy"), toy(x))
-    assert "source        rtl-simulation" in capfd.readouterr().out
+    told = json.loads(capfd.readouterr().out)
+    assert told["source"] == "rtl-simulation"
+    assert len(told["classes"]) == 40
 
     own = record("golden-model")
     append(tmp_path / "mine.jsonl", own)
