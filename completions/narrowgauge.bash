@@ -7,7 +7,7 @@ _narrowgauge_words() {
     'training.evaluate') echo '--help --data-dir --exact --out --json' ;;
     'training.table') echo '--help --out --plot --json' ;;
     'training.sweep') echo '--help --out --data-dir --overwrite --workers --dask --json' ;;
-    'hw_build.flow') echo 'run status show compare ip bundle-finn finn --help' ;;
+    'hw_build.flow') echo 'run status show compare ip bundle-finn uart finn --help' ;;
     'hw_build.flow run') echo '--help --board --clock-mhz --target-fps --fit --fifo --folding --inputs --input-type --output --until --out --seed --trace --synthesis --no-synthesis --json --vivado --backend' ;;
     'hw_build.flow run --output') echo 'auto scores class' ;;
     'hw_build.flow run --until') echo 'graph golden folding rtl simulation synthesis bitstream bundle board report' ;;
@@ -20,6 +20,7 @@ _narrowgauge_words() {
     'hw_build.flow ip') echo '--help --json --out' ;;
     'hw_build.flow bundle-finn') echo '--help --json --board --inputs --outputs --clock-mhz --out' ;;
     'hw_build.flow bundle-finn --board') echo 'kv260 pynq_z1 pynq_z2 ultra96 zcu104' ;;
+    'hw_build.flow uart') echo '--help --json --port --frames' ;;
     'hw_build.flow finn') echo '--help --json' ;;
     'deploy') echo 'run measure push pull report --help' ;;
     'deploy run') echo '--help --run --trust --host --ssh --board --rtl --model --python --timeout-s --json --integers --out' ;;

@@ -198,6 +198,17 @@ def bundle_finn(arguments: argparse.Namespace) -> Answer:
     return {"bundle": str(arguments.out), "identity": manifest.identity}
 
 
+def uart(arguments: argparse.Namespace) -> Answer:
+    """The run's golden vectors on a real board, over its UART."""
+    from .uart_board import check_uart_board
+
+    if arguments.frames is not None and arguments.frames < 1:
+        raise UserError("no frames", where="--frames", found=str(arguments.frames))
+    passed = check_uart_board(arguments.run, arguments.port, arguments.frames)
+    print(f"{passed.name}: {passed.vectors} inputs, {passed.mismatches} mismatches")
+    return {"run": str(arguments.run), "gate": asdict(passed)}
+
+
 def ip(arguments: argparse.Namespace) -> Answer:
     """The accelerator alone: sources, file list, template, and the script that packages it."""
     from .bitstream.ip_folder import write_ip
@@ -453,6 +464,20 @@ def command_parser() -> argparse.ArgumentParser:
     command.add_argument("--outputs", type=Path, metavar="NPY", required=True)
     command.add_argument("--clock-mhz", type=float, metavar="MHZ")
     command.add_argument("--out", type=Path, metavar="BUNDLE", default=Path("bundle.zip"))
+
+    command = commands.add_parser(
+        "uart",
+        help="a run's golden vectors on an ECP5 board, over its UART",
+        description="Sends the run's inputs to the board that its bitstream was loaded onto, and "
+        "compares every output with the golden model's.",
+        epilog="example:\n  python -m hw_build.flow uart runs/digits --port /dev/ttyUSB0",
+        formatter_class=HelpFormat,
+    )
+    add_json(command)
+    command.set_defaults(command=uart)
+    command.add_argument("run", type=Path, metavar="RUN")
+    command.add_argument("--port", metavar="TTY", required=True, help="the board's serial port")
+    command.add_argument("--frames", type=int, metavar="N", help="how many inputs (all)")
 
     command = commands.add_parser(
         "finn",

@@ -20,12 +20,12 @@ from deploy.errors import MachineError, UserError
 from deploy.store import Store
 
 from ..yosys import run_ecppack, run_nextpnr_ecp5, run_yosys
-from .ecp5_plan import BITSTREAM, CORE, NETLIST, REPORT, Call, Ecp5Plan
+from .ecp5_plan import BITSTREAM, CONFIGURATION, CORE, NETLIST, REPORT, Call, Ecp5Plan
 from .ecp5_timing import Routed, read_report
 from .execute import SUMMARY
 
 KIND = "placed and routed by nextpnr for ECP5; not run on a board by this project"
-RESULTS = (BITSTREAM, NETLIST, REPORT, SUMMARY)
+RESULTS = (BITSTREAM, CONFIGURATION, NETLIST, REPORT, SUMMARY)
 
 TOO_LARGE = ("no BELs remaining", "utilisation limit", "Failed to place chain")
 """What nextpnr says of a design with more cells than the part has."""
@@ -78,7 +78,7 @@ def build_ecp5(
         _require_speed(reports[best], plan)
         bitstream = made_by(plan.packing, routed[best])[BITSTREAM]
         netlist = made_by(plan.netlist, mapped)[NETLIST]
-        for path in (bitstream, netlist, routed[best][REPORT]):
+        for path in (bitstream, netlist, routed[best][REPORT], routed[best][CONFIGURATION]):
             shutil.copyfile(path, folder / path.name)
     summary = {
         "kind": KIND,

@@ -40,15 +40,15 @@ def check_over_uart(
     blocks: tuple[Block, ...],
     identity: str,
     inputs: np.ndarray,
+    name: str = NAME,
     progress: Callable[[int, int], None] | None = None,
 ) -> GateResult:
-    """Sends the first `N_FRAMES` of `inputs` (N, ...), and reads registers before and after.
+    """Sends all `inputs` (N, ...) to what is behind `port`, and reads registers before and after.
 
     Raises:
         GateError: an output differs from the golden model's, or a register from what it must read.
         MachineError: nothing comes back.
     """
-    inputs = inputs[:N_FRAMES]
     n, output = len(inputs), graph.output.name
     expected = execute(graph, inputs, keep=[output])[output].reshape(n, -1)
     sent, received = (flat(stream).packing(64) for stream in ports(blocks))
@@ -64,9 +64,9 @@ def check_over_uart(
             progress(done, n)
     if (frames_done := board.read_register("FRAMES_DONE")) != n:
         raise GateError(
-            "a counter of the netlist is wrong",
+            "a counter of the accelerator is wrong",
             where="register FRAMES_DONE",
             found=str(frames_done),
             expected=str(n),
         )
-    return compare(NAME, output, expected, np.concatenate(results))
+    return compare(name, output, expected, np.concatenate(results))
