@@ -100,14 +100,16 @@ class Packing:
         """The narrowest numpy type that holds every integer of the stream."""
         return np.dtype(("int" if self.signed else "uint") + str(carrier_bits(self.bits)))
 
-    def pack(self, x: np.ndarray) -> np.ndarray:
+    def pack(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The bytes of frames.
 
         Args:
             x: integers of any integer dtype, shape (N, n).
+            out: contiguous uint8 of N * bytes_per_frame values, which takes them; a DMA's buffer,
+                so that whole bytes are copied once.
 
         Returns:
-            uint8 array of shape (N, bytes_per_frame).
+            uint8 array of shape (N, bytes_per_frame): `out`'s memory, or its own.
 
         Raises:
             UserError: another shape or dtype, or a value that the type does not hold.
@@ -121,11 +123,14 @@ class Packing:
             padded[:, : self.n] = fields
             fields = padded.reshape(n_rows, per_row)
         packed = pack_rows(np.ascontiguousarray(fields), self.bits)[:, :row_bytes]
-        if packed.shape[1] < row_bytes:
-            out = np.zeros((n_rows, row_bytes), np.uint8)
-            out[:, : packed.shape[1]] = packed
-            packed = out
-        packed = _own(packed, x)
+        if out is not None or packed.shape[1] < row_bytes:
+            rows = np.empty((n_rows, row_bytes), np.uint8) if out is None else out
+            rows = rows.reshape(n_rows, row_bytes)
+            rows[:, : packed.shape[1]] = packed
+            rows[:, packed.shape[1] :] = 0
+            packed = rows
+        else:
+            packed = _own(packed, x)
         return packed.reshape(len(x), self.bytes_per_frame)
 
     def unpack(self, data: bytes | bytearray | memoryview | np.ndarray) -> np.ndarray:

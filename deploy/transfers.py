@@ -111,8 +111,8 @@ class Transfers:
         Raises:
             UserError: a value that the input doesn't hold.
         """
-        data = self._input.pack(batch)
-        self._buffers[2 * slot][: data.size] = data.reshape(-1)
+        size = len(batch) * self._input.bytes_per_frame
+        self._input.pack(batch, np.asarray(self._buffers[2 * slot])[:size])
         return Transfer(slot, len(batch))
 
     def start(self, transfer: Transfer) -> None:

@@ -177,3 +177,14 @@ def test_results_never_share_memory_with_what_was_given(bits: int) -> None:
     back[:] = 7
     assert (x == 1).all()
     assert packing.unpack(bytes(packed)).flags.writeable
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 8, 12])
+@pytest.mark.parametrize("beat_bits", [16, 64])
+def test_packing_into_a_buffer_gives_the_same_bytes(bits: int, beat_bits: int) -> None:
+    packing = Packing(21, bits, signed=False, beat_bits=beat_bits)
+    x = np.random.default_rng(bits).integers(0, 1 << bits, (9, 21)).astype(np.uint16)
+    buffer = np.full(9 * packing.bytes_per_frame, 0xAA, np.uint8)
+    packed = packing.pack(x, buffer)
+    assert np.shares_memory(packed, buffer)
+    np.testing.assert_array_equal(buffer, packing.pack(x).reshape(-1))
