@@ -1,12 +1,13 @@
 """How fast the cycle-accurate RTL of CNV simulates on one core.
 
 Usage: python -m benchmarks.cnv_simulation [RUN] [--frames N] [--interval CYCLES] [--repeats R]
-                                           [--defaults]
+                                           [--cifar] [--defaults]
 
 Without RUN the network is CNV w1a1 for 32 x 32 x 3 images with random weights, which takes as many
 cycles as a trained one; RUN is an exported run directory of any network. Random images stream
-through the RTL. Timed is the simulation alone, nothing recorded; the classes are compared with the
-golden model's. `--defaults` also times the same model as `verilator --build` makes it: neither
+through the RTL, or with `--cifar` test images of the data set cifar10_jpeg. Timed is the simulation
+alone, nothing recorded; the classes are compared with the golden model's. `--defaults` also times
+the same model as `verilator --build` makes it: neither
 Verilator's nor the compiler's flags of ours, nor counts of ones by the processor.
 """
 
@@ -47,6 +48,7 @@ from hw_build.graph import (
 from hw_build.importer import import_qonnx
 from hw_build.lowering import lower
 from hw_build.simulator import Simulator
+from training.cifar10 import load_cifar10_jpeg
 
 SEED = 1
 CONVOLUTIONS = ((64, False), (64, True), (128, False), (128, True), (256, False), (256, False))
@@ -96,6 +98,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=30)
     parser.add_argument("--interval", type=int, default=34_141, help="cycles a frame at most")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--cifar", action="store_true", help="images of cifar10_jpeg")
     parser.add_argument("--defaults", action="store_true")
     options = parser.parse_args()
     print_header("simulated; CPU seconds of one thread, median of the repeats")
@@ -105,9 +108,12 @@ def main() -> None:
     graph = import_qonnx(options.run / "model.onnx").graph if options.run else random_cnv(rng)
     blocks = lower(graph, choose_folding(graph, options.interval))
     source = graph.input
-    images = rng.integers(source.type.lo, source.type.hi + 1, (options.frames, *source.shape))
-    if source.type.bipolar:
-        images = images | 1
+    if options.cifar:
+        images = cifar_images(source, options.frames)
+    else:
+        images = rng.integers(source.type.lo, source.type.hi + 1, (options.frames, *source.shape))
+        if source.type.bipolar:
+            images = images | 1
     expected = execute(graph, images, keep=[graph.output.name])[graph.output.name]
     with tempfile.TemporaryDirectory() as scratch:
         rtl = Path(scratch, "rtl")
@@ -141,6 +147,14 @@ def main() -> None:
     if options.defaults:
         ratio = statistics.median(seconds["defaults"]) / statistics.median(seconds["ours"])
         print(f"ours is {ratio:.1f} times as fast as Verilator's defaults")
+
+
+def cifar_images(source: Input, n: int) -> np.ndarray:
+    """The first `n` test images, as bytes (n, 32, 32, 3)."""
+    if (source.shape, source.type) != ((32, 32, 3), IntType(8, signed=False)):
+        raise SystemExit(f"--cifar is for inputs of 32 x 32 x 3 bytes, not {source}")
+    images = load_cifar10_jpeg(None, print, n_train=1, n_test=n).test_images
+    return images.reshape(-1, *source.shape)
 
 
 def _default_model(rtl: Path, blocks: tuple[Block, ...], scratch: Path) -> Path:
