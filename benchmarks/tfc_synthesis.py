@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import os
-import tempfile
-import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,15 +23,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from benchmarks.record import print_header
+from benchmarks.synthesis_table import print_synthesis
 from hw_build.ecp5 import KIND as CLOCK_KIND
-from hw_build.ecp5 import clock_of_block
-from hw_build.emit import emit
-from hw_build.estimate import block_resources
 from hw_build.folding_search import choose_folding
 from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, MatVec, Threshold
 from hw_build.importer import import_qonnx
 from hw_build.lowering import lower
-from hw_build.synthesis import synthesise, with_port_blocks
 from hw_build.timing import predict
 from hw_build.yosys import nextpnr_ecp5_version, yosys_version
 
@@ -62,29 +58,7 @@ def main() -> None:
         + f": {cycles} cycles a frame, {options.clock_mhz / cycles:.3f} M frames/s "
         f"at {options.clock_mhz:g} MHz"
     )
-    with tempfile.TemporaryDirectory() as scratch:
-        emit(blocks, Path(scratch))
-        started = time.perf_counter()
-        found = synthesise(Path(scratch), blocks)
-        print(f"yosys    {time.perf_counter() - started:.1f} s, what the store held included")
-        print(
-            f"{'block':16}{'estimated':>10}{'LUT':>7}{'FF':>7}{'BRAM36':>8}{'depth':>7}{'MHz':>7}"
-        )
-        for block in with_port_blocks(blocks):
-            clock = "-"
-            if not options.no_clock:
-                seeds = range(1, options.seeds + 1)
-                routed = [clock_of_block(Path(scratch), block, seed) for seed in seeds]
-                clock = f"{max(r.clock_mhz for r in routed):.1f}"
-            r = found[block.name]
-            print(
-                f"{block.name:16}{block_resources(block).lut:10.0f}{r.lut:7}{r.ff:7}{r.bram36:8}"
-                f"{r.depth:7}{clock:>7}",
-                flush=True,
-            )
-    total = sum(r.lut for r in found.values())
-    estimated = sum(block_resources(b).lut for b in with_port_blocks(blocks))
-    print(f"{'all':16}{estimated:10.0f}{total:7}{sum(r.ff for r in found.values()):7}")
+    total = print_synthesis(blocks, options.seeds, 0 if options.no_clock else math.inf).lut
     most, why = TARGETS[options.neurons]
     print(f"target   at most {most} LUT, {why}: {'met' if total <= most else 'MISSED'}")
 
