@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -495,6 +496,58 @@ def test_the_template_of_an_instance_compiles(accelerator, tmp_path: Path) -> No
     path.write_text(text.replace(".m_axis_tlast(", ".m_axis_last("))
     with pytest.raises(AssertionError, match="m_axis_last"):
         lint(arguments, accelerator[0])
+
+
+PROTOCOL_FAULTS = {
+    "none": ("", "", None),
+    "a response is not held": (
+        "answer <= write | (answer & ~s_axi_lite_bready)",
+        "answer <= write",
+        "write_answer_stays",
+    ),
+    "read data move": (
+        "if (~read_valid) read_data <= found",
+        "read_data <= found",
+        "read_data_stays",
+    ),
+    "data alone are answered": (
+        "write = address_held & data_held",
+        "write = data_held",
+        "write_answer_has_cause",
+    ),
+}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("fault", PROTOCOL_FAULTS)
+def test_the_accelerator_keeps_the_rules_of_its_buses_under_random_traffic(
+    fault: str, accelerator: tuple[Path, tuple[Block, ...]], tmp_path: Path
+) -> None:
+    """Registers are read and written while frames stream; a planted fault breaks its rule."""
+    rtl = tmp_path / "rtl"
+    shutil.copytree(accelerator[0], rtl)
+    old, new, rule = PROTOCOL_FAULTS[fault]
+    registers = rtl / "axi_lite_registers.sv"
+    text = registers.read_text()
+    assert not old or text.count(old) == 1
+    registers.write_text(text.replace(old, new) if old else text)
+    verilator = find_verilator()
+    command = [str(verilator.binary), "--binary", "--assert", "--timing", "-Wno-fatal"]
+    command += ["-Wno-lint", "-Wno-style", "-CFLAGS", "-std=c++20 -fcoroutines -O0"]
+    command += ["--top-module", "axi_bench", "-Mdir", str(tmp_path / "model"), "-f", "files.f"]
+    environment = {**os.environ, "VERILATOR_ROOT": str(verilator.root)}
+    bench = str(HERE / "axi_rules.sv")
+    subprocess.run([*command, bench], cwd=rtl, env=environment, check=True, capture_output=True)
+    done = subprocess.run(
+        [str(tmp_path / "model" / "Vaxi_bench")], cwd=rtl, capture_output=True, text=True
+    )
+    if rule is not None:
+        assert f"Assertion failed in axi_bench.rules.{rule}" in done.stdout + done.stderr
+        return
+    assert done.returncode == 0, done.stdout
+    found = re.search(r"frames (\d+) writes (\d+) reads (\d+) unanswered 0\n", done.stdout)
+    assert found, done.stdout
+    assert min(map(int, found.groups())) > 50
 
 
 @pytest.mark.nightly

