@@ -98,6 +98,8 @@ def pip_mounts(buildah: Buildah) -> list[str]:
         words = str(ast.literal_eval(quoted)).split()
         for i, text in enumerate(words):
             path = Path(text.removeprefix("file://"))
+            if text.startswith("file://"):
+                path = path.parent  # an index's pages link to files beside it
             if path.is_absolute() and path.is_file():
                 # A package of the image may own this very path: the copy lies elsewhere.
                 shutil.copyfile(path, host / path.name)
