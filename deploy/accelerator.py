@@ -51,7 +51,8 @@ class Accelerator:
         hardware: a folder with accelerator.bit and accelerator.hwh to use instead of the bundle's.
         clock_mhz: another clock than the manifest's.
         timeout_s: how long a transfer may go without a frame leaving; see `Transfers`.
-        frames_per_transfer: the most frames of one transfer; by default what memory allows.
+        frames_per_transfer: the most frames of one transfer; by default what time and memory
+            allow.
 
     Raises:
         UserError: a bundle that is refused, another part, an untrusted bitstream.
