@@ -64,11 +64,11 @@ def uneven_folding(graph: Graph) -> dict[str, Folding]:
 
     The first and third layer put all rows out at once, the others replay their input; converters
     split and join, with padding and without; the last layer's weights lie in block memory and its
-    rows are padded.
+    rows are padded. Scores are compared as they come, four at once.
     """
     folds = (Folding(64, 7), Folding(24, 16), Folding(64, 16), Folding(4, 1))
     names = (layer.name for layer in graph if isinstance(layer, MatVec))
-    return dict(zip(names, folds, strict=True))
+    return {**dict(zip(names, folds, strict=True)), graph.output.name: Folding(4, 1)}
 
 
 def small_folding(graph: Graph) -> dict[str, Folding]:

@@ -60,9 +60,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     source: Path = arguments.source
     board = board_named(arguments.board)
     clock_mhz = board.clock_mhz if arguments.clock_mhz is None else arguments.clock_mhz
-    target_fps = DEFAULT_TARGET_FPS if arguments.target_fps is None else arguments.target_fps
-    for option, value in (("--clock-mhz", clock_mhz), ("--target-fps", target_fps)):
-        if not 0 < value < float("inf"):
+    for option, value in (("--clock-mhz", clock_mhz), ("--target-fps", arguments.target_fps)):
+        if value is not None and not 0 < value < float("inf"):
             raise UserError("not a positive number", where=option, found=str(value))
     board.require_clock(clock_mhz)
     _check_fit(arguments)
@@ -80,8 +79,9 @@ def run(arguments: argparse.Namespace) -> Answer:
         vectors=vectors,
         board=board,
         clock_mhz=clock_mhz,
-        target_fps=target_fps,
+        target_fps=arguments.target_fps,
         fit=arguments.fit,
+        oversize=arguments.oversize,
         inputs=arguments.inputs,
         folding=arguments.folding,
         fifo=arguments.fifo,
@@ -348,13 +348,19 @@ def command_parser() -> argparse.ArgumentParser:
         "--target-fps",
         type=float,
         metavar="N",
-        help=f"frames a second that the folding must reach ({DEFAULT_TARGET_FPS:,.0f})",
+        help="frames a second that the folding must reach (without a wish, up to "
+        f"{DEFAULT_TARGET_FPS:,.0f}, as far as the network and the board allow)",
     )
     add(
         "--fit",
         type=float,
         metavar="SHARE",
         help="instead of --target-fps: as fast as fits this share of the board (0.7)",
+    )
+    add(
+        "--oversize",
+        action="store_true",
+        help="go on where the estimate exceeds the board: to simulate what won't fit",
     )
     add(
         "--fifo",

@@ -17,6 +17,7 @@ from deploy.errors import UserError
 
 from .graph import (
     Add,
+    ArgMax,
     Concat,
     Depthwise,
     Graph,
@@ -26,6 +27,7 @@ from .graph import (
     MaxPool,
     TensorInfo,
     Threshold,
+    TopK,
     Upsample,
     Window,
 )
@@ -124,12 +126,13 @@ def load_folding(path: Path, graph: Graph, port_bits: int = 64) -> dict[str, Fol
             fix="start from the folding.json of a run",
         ) from error
     legal = legal_foldings(graph, port_bits)
-    if set(folding) - {graph.input.name} != set(legal) - {graph.input.name}:
+    optional = {layer.name for layer in graph if isinstance(layer, Input | ArgMax | TopK)}
+    if set(folding) - optional != set(legal) - optional:
         raise UserError(
             "the folding file doesn't name the network's layers",
             where=str(path),
             found=", ".join(folding) or "no layer",
-            expected=", ".join(name for name in legal if name != graph.input.name),
+            expected=", ".join(name for name in legal if name not in optional),
         )
     for name, fold in folding.items():
         for what, got, factors in zip(
@@ -201,7 +204,8 @@ def legal_foldings(graph: Graph, port_bits: int = 64) -> dict[str, LegalFolding]
     A MatVec on vectors takes any PE and SIMD; what doesn't divide is padded. On images both have
     to divide: PE the outputs, SIMD the channels of a pixel, or the whole window where it is more
     than a pixel. Layers that work channel by channel have SIMD 1 and PE channels a beat. The input
-    may be named as well, by the lanes of its port; otherwise the port carries what fits.
+    may be named as well, by the lanes of its port; otherwise the port carries what fits. So may an
+    ArgMax, by the scores that it takes a beat; otherwise that is one.
     """
     infos = graph.infer()
     fused = fused_thresholds(graph)
@@ -233,6 +237,14 @@ def legal_foldings(graph: Graph, port_bits: int = 64) -> dict[str, LegalFolding]
             what = "a divisor of " + " and ".join(f"{n}" for n in sorted(set(channels)))
             pe = Factors(divisors(gcd(*channels)), f"{what} channels")
             legal[layer.name] = LegalFolding(pe, one)
+        elif isinstance(layer, ArgMax):
+            x = infos[layer.source]
+            pe = Factors(range(1, x.n_channels + 1), f"it has {x.n_channels} scores")
+            if x.n_pixels > 1:
+                pe = Factors(divisors(x.n_channels), f"a divisor of its {x.n_channels} scores")
+            legal[layer.name] = LegalFolding(pe, one)
+        elif isinstance(layer, TopK):
+            legal[layer.name] = LegalFolding(Factors((1,), "it takes one score a beat"), one)
     return legal
 
 

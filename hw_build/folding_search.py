@@ -40,12 +40,13 @@ from .graph import (
     Pad,
     TensorInfo,
     Threshold,
+    TopK,
     Upsample,
     Window,
 )
 from .lower_images import concat_block, max_pool_block, pad_block, upsample_block, window_block
 from .lower_streams import add_block, convert
-from .lower_units import arg_max_block
+from .lower_units import arg_max_block, top_k_block
 from .resources import PRICES, Prices, Resources, rom_in_block_memory
 
 MOST_SIMD = 128
@@ -173,20 +174,12 @@ class _Search:
         self.chains[name] = {lanes: _Chain(0.0, best.excess)}
 
     def _end(self, layer: Layer) -> None:
-        """Settles the last chain, with the arg max or the converter to the output port."""
+        """Settles the last chain, with the converter to the output port."""
+        n, bits = self.infos[layer.name].n_integers, self.infos[layer.name].type.bits
         ended: dict[int, _Chain] = {}
         for lanes, chain in self.chains[layer.name].items():
-            info = self.infos[layer.sources[0] if isinstance(layer, ArgMax) else layer.name]
-            if isinstance(layer, ArgMax):
-                scores = Stream("x", info.n_channels, info.type, lanes, "")
-                cost = self.prices.cost(
-                    block_resources(arg_max_block(layer, self.infos[layer.name], scores))
-                )
-                cycles = scores.beats
-            else:
-                n, bits = info.n_integers, info.type.bits
-                cost = self.prices.cost(_converter_resources(n, lanes, self.out_lanes, bits))
-                cycles = converter_cycles(n, lanes, self.out_lanes)
+            cost = self.prices.cost(_converter_resources(n, lanes, self.out_lanes, bits))
+            cycles = converter_cycles(n, lanes, self.out_lanes)
             excess = max(chain.excess, cycles - self.interval, 0)
             ended[lanes] = _Chain(chain.cost + cost, excess, chain.foldings)
         self.chains[layer.name] = ended
@@ -204,6 +197,8 @@ class _Search:
             return [self._matvec_choice(layer, fold) for fold in self._vector_foldings(layer)]
         if isinstance(layer, MatVec):
             found = self._image_choices(layer)
+        elif isinstance(layer, ArgMax | TopK):
+            found = [self._class_choice(layer, lanes) for lanes in self._score_lanes(layer)]
         else:
             found = [self._lanes_choice(layer, pe) for pe in self.legal[layer.name].pe.values]
         good = [choice for choice in found if choice.cycles <= self.interval]
@@ -276,6 +271,23 @@ class _Search:
             block = self._block_of(layer, lanes)
             resources, cycles = block_resources(block), block.cycles
         return self._with_input(layer, fold, lanes, pe, cycles, resources)
+
+    def _score_lanes(self, layer: ArgMax | TopK) -> list[int]:
+        """Those of the scores' chains, and for each number of beats the least lanes."""
+        legal, n = self.legal[layer.name].pe.values, self.infos[layer.source].n_channels
+        least = {-(-n // n_beats) for n_beats in range(1, n + 1)}
+        return [lanes for lanes in legal if lanes in least or lanes in self.chains[layer.source]]
+
+    def _class_choice(self, layer: ArgMax | TopK, lanes: int) -> _Choice:
+        """The greatest of scores that come `lanes` a beat; their indices leave one a beat."""
+        info, x = self.infos[layer.name], self.infos[layer.source]
+        scores = Stream("x", x.n_channels, x.type, lanes, "", x.n_pixels)
+        if isinstance(layer, ArgMax):
+            block = arg_max_block(layer, info, scores)
+        else:
+            block = top_k_block(layer, info, scores)
+        cost = self.prices.cost(block_resources(block))
+        return _Choice(Folding(lanes, 1), lanes, 1, block.cycles, cost)
 
     def _block_of(self, layer: Layer, lanes: int) -> Block:
         x = [

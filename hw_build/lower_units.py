@@ -120,5 +120,4 @@ def top_k_block(layer: TopK, info: TensorInfo, stream: Stream) -> Block:
         "SCORE_SIGNED": int(stream.type.signed and not stream.type.bipolar),
         "INDEX_BITS": sink.type.bits,
     }
-    cycles = stream.vectors * (stream.n + layer.k)
-    return Block("top_k", layer.name, (stream,), (sink,), parameters, cycles)
+    return Block("top_k", layer.name, (stream,), (sink,), parameters, stream.beats)

@@ -121,9 +121,9 @@ class _Lowering:
                 x = self._with_lanes(layer.source, self.folding[layer.name].pe)
                 return self._append(upsample_block(layer, self.infos[layer.source], x))
             case ArgMax():
-                return self._append(
-                    arg_max_block(layer, self.infos[layer.name], self._with_lanes(layer.source, 1))
-                )
+                lanes = self.folding[layer.name].pe if layer.name in self.folding else 1
+                x = self._with_lanes(layer.source, lanes)
+                return self._append(arg_max_block(layer, self.infos[layer.name], x))
             case TopK():
                 return self._append(
                     top_k_block(layer, self.infos[layer.name], self._with_lanes(layer.source, 1))

@@ -21,6 +21,7 @@ BACKENDS = ("rtl", "finn")
 """Whose hardware: ours, or FINN's from the same integer graph."""
 
 DEFAULT_TARGET_FPS = 100_000.0
+"""Frames a second that the folding is chosen for where nothing is asked."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class Options:
     """What a user asked for; see `python -m hw_build.flow run --help`.
 
     `model` is a QONNX file; `vectors` the exported test vectors beside it, if it is a run's.
-    `fit` is a share of the board's resources, 0 to 1, to be filled instead of meeting `target_fps`.
+    `target_fps` has to be met, by a given `folding` too; where they and `fit` are None,
+    DEFAULT_TARGET_FPS is met as far as the network and the board allow. `fit` is a share of the
+    board's resources, 0 to 1, to be filled; `oversize` goes on where the estimate exceeds them.
     `fifo` is one of FIFO_CHOICES or the path of a file of depths, `vivado` where Vivado runs,
     `backend` one of BACKENDS.
     """
@@ -37,10 +40,11 @@ class Options:
     vectors: Path | None
     board: Board
     clock_mhz: float
-    target_fps: float = DEFAULT_TARGET_FPS
+    target_fps: float | None = None
     fit: float | None = None
     inputs: Path | None = None
     folding: Path | None = None
+    oversize: bool = False
     fifo: str = "auto"
     output: str = "auto"
     input_type: str | None = None

@@ -8,7 +8,6 @@ None is measured on a board.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from deploy.errors import UserError
 
 from .blocks import Block, ports
 from .boards import Board, board_named
+from .budget import busy_all_the_time
 from .estimate import ERROR
 from .graph_file import Imported
 from .pipeline_picture import pipeline_svg
@@ -91,7 +91,7 @@ def build_record(
         "argmax_ties": golden["argmax_ties"],
         "float32_differs": golden["float32_differs"],
         "clock_mhz": config["clock_mhz"],
-        "target_fps": None if config["folding"] or config.get("fit") else config["target_fps"],
+        "target_fps": config["target_fps"],
         "fit": config.get("fit"),
         "cycles_per_frame": {
             "predicted": predicted["interval"],
@@ -101,7 +101,7 @@ def build_record(
         "frames_per_second": hz / simulation["interval"],
         "port_frames_per_second": hz / predicted["port"],
         "port_cycles": n_per_port,
-        "bottleneck": _bottleneck(blocks, n_per_port, predicted["interval"]),
+        "bottleneck": busy_all_the_time(blocks, predicted["interval"]),
         "resources": {
             "estimated": total_of([results.prediction["total"]]),
             "synthesised": total_of(synthesised.values()) if synthesised else None,
@@ -157,12 +157,6 @@ def _board_share(results: StageResults, board: Board) -> dict[str, float]:
     synthesised = results.synthesis
     used = total_of(synthesised.values() if synthesised else [results.prediction["total"]])
     return {key: used[key] / getattr(board, key) for key in RESOURCES}
-
-
-def _bottleneck(blocks: tuple[Block, ...], beats: Mapping[str, int], interval: int) -> list[str]:
-    """The blocks, or ports, that are busy in every cycle of the interval."""
-    busy = [f"{port} port" for port, n_beats in beats.items() if n_beats == interval]
-    return busy + [block.name for block in blocks if block.cycles == interval]
 
 
 def _interface(imported: Imported, blocks: tuple[Block, ...], board: Board) -> Json:

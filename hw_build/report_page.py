@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from .histogram_picture import histogram_svg
+from .options import DEFAULT_TARGET_FPS
 
 TEMPLATES = Path(__file__).parent / "templates"
 ABSENT = "–"
@@ -35,6 +36,7 @@ def page(record: dict[str, Any], pictures: Mapping[str, str]) -> str:
         notes=grouped(record["notes"]),
         tables=resource_tables(record),
         histograms=histograms(record["layers"]),
+        default_target_fps=DEFAULT_TARGET_FPS,
     )
 
 

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deploy.errors import GateError
+
 from .blocks import Block, inner_streams
 from .gates import GateResult, compare_layers
 from .golden import execute
 from .graph import Flatten, Graph
 from .simulator import SimulationResult, Simulator, Stalls
+from .timing import predicted_ends
 
 
 def carried_layers(blocks: tuple[Block, ...]) -> dict[str, str]:
@@ -122,6 +125,28 @@ def check_batch(
         first, cycles = first or result, cycles + result.cycles
     integers = np.concatenate(parts).reshape(n, *graph.infer()[layer].shape)
     return RtlCheck(integers, first, cycles, GateResult(passed.name, n))
+
+
+def check_cycles(blocks: tuple[Block, ...], result: SimulationResult) -> GateResult:
+    """The gate between the exact model of the streams and the RTL: when every frame left.
+
+    `result` is an accelerator's first transfer, without stalls. Frames that the model neither
+    follows nor knows to repeat themselves are not compared.
+
+    Raises:
+        GateError: the first frame that left in another cycle than predicted.
+    """
+    expected = predicted_ends(blocks, len(result.frame_ends))
+    found = result.frame_ends[: len(expected)]
+    if (found != expected).any():
+        frame = int(np.argmax(found != expected))
+        raise GateError(
+            "the simulated cycles are not the predicted ones",
+            where=f"frame {frame} of the first transfer",
+            found=f"its last beat left {found[frame]:,} cycles after the first was offered",
+            expected=f"{expected[frame]:,} cycles, by the exact model of the streams",
+        )
+    return GateResult("cycle model = RTL, when frames leave", len(expected))
 
 
 def _stream_of(layer: str, graph: Graph, blocks: tuple[Block, ...]) -> str:

@@ -33,6 +33,7 @@ from .bitstream.plan import RESULTS, make_plan
 from .bitstream.vivado import find_vivado, lock_of
 from .blocks import ports
 from .board_gate import check_board, pynq_version
+from .budget import require_rate, require_room, what_binds
 from .bundle import write_bundle
 from .emit import emit, identity_of
 from .estimate import block_resources
@@ -42,17 +43,18 @@ from .fifos import load_fifos, save_fifos, with_fifos
 from .finn.build import generate, missing_for_bitstream, require_tools
 from .finn.flow import run_finn
 from .folded import FIFO_FILE, FOLDING_FILE, load_blocks
-from .folding import load_folding, save_folding
-from .folding_target import excesses, folding_for_rate, folding_for_share
+from .folding import Folding, load_folding, save_folding
+from .folding_target import estimate_of, excesses, folding_for_rate, folding_for_share
 from .golden import execute
+from .graph import Graph
 from .graph_file import Imported
 from .importer import import_qonnx
 from .lowering import lower
-from .options import STAGE_NAMES, Options
+from .options import DEFAULT_TARGET_FPS, STAGE_NAMES, Options
 from .progress import progress
 from .report import write_report
 from .resources import Resources
-from .rtl_gate import check_batch
+from .rtl_gate import check_batch, check_cycles
 from .simulator import Simulator, Stalls
 from .synthesis import synthesise, with_port_blocks
 from .terminal import say
@@ -209,19 +211,14 @@ def choose(flow: Flow) -> None:
         inputs["folding"] = options.folding
     elif options.fit is not None:
         config["fit"] = options.fit
-    else:
+    if options.target_fps is not None:
         config["target_fps"] = options.target_fps
+    if options.oversize:
+        config["oversize"] = True
 
     def body(folder: Path) -> None:
         graph = flow.imported.graph
-        if options.folding is not None:
-            folding = load_folding(options.folding, graph)
-        elif options.fit is not None:
-            size = partial(size_fifos, minimal=options.fifo == "minimal")
-            folding = folding_for_share(graph, options.board, options.fit, size)
-        else:
-            interval = int(options.clock_mhz * 1e6 / options.target_fps)
-            folding = folding_for_rate(graph, interval, options.board.dma_bits)
+        folding = _folding(options, graph)
         (folder / FOLDING_FILE).write_text(save_folding(folding))
         blocks = lower(graph, folding, options.board.dma_bits)
         if options.fifo_file is not None:
@@ -230,21 +227,57 @@ def choose(flow: Flow) -> None:
             depths = size_fifos(blocks, minimal=options.fifo == "minimal")
         (folder / FIFO_FILE).write_text(save_fifos(depths))
         blocks = with_fifos(blocks, depths)
+        cycles = predict(blocks)
+        if options.target_fps is not None:
+            require_rate(blocks, cycles, options.target_fps, options.clock_mhz)
         estimated = {block.name: block_resources(block) for block in with_port_blocks(blocks)}
+        total = sum(estimated.values(), Resources())
+        require_room(excesses(total, options.board), options.board, options.oversize)
         _write_json(
             folder / "prediction.json",
             {
-                "cycles": asdict(predict(blocks)),
+                "cycles": asdict(cycles),
+                "binds": what_binds(blocks, cycles.interval),
                 "block_cycles": {block.name: block.cycles for block in blocks},
                 "estimated": {name: asdict(r) for name, r in estimated.items()},
-                "total": asdict(sum(estimated.values(), Resources())),
+                "total": asdict(total),
             },
         )
 
     folder = flow.stage(FOLDING, body, config=config, inputs=inputs)
-    used = Resources(**_read_json(folder / "prediction.json")["total"])
-    for excess in excesses(used, options.board):
-        flow.say(f"  warning: too large for {options.board.name}: {excess}")
+    predicted, board = _read_json(folder / "prediction.json"), options.board.name
+    fps = options.clock_mhz * 1e6 / predicted["cycles"]["interval"]
+    wishes = (options.target_fps, options.fit, options.folding)
+    if wishes == (None, None, None) and fps < DEFAULT_TARGET_FPS:
+        flow.say(
+            f"  note: {fps:,.0f} frames/s at {options.clock_mhz:g} MHz is the fastest found for "
+            f"{board}; what binds is {predicted['binds']}"
+        )
+    for excess in excesses(Resources(**predicted["total"]), options.board):
+        flow.say(f"  warning: too large for {board}: {excess}")
+
+
+def _folding(options: Options, graph: Graph) -> dict[str, Folding]:
+    """The given folding, or the one for the given share or rate.
+
+    Without a wish, that for DEFAULT_TARGET_FPS; where the board has no room for it, the fastest one
+    that fits.
+    """
+    if options.folding is not None:
+        return load_folding(options.folding, graph)
+    share = options.fit
+    if share is None:
+        interval = int(options.clock_mhz * 1e6 / (options.target_fps or DEFAULT_TARGET_FPS))
+        if options.target_fps is None:
+            interval = max(1, interval)
+        folding = folding_for_rate(graph, interval, options.board.dma_bits)
+        used = estimate_of(lower(graph, folding, options.board.dma_bits))
+        fits = not excesses(used, options.board)
+        if fits or options.target_fps is not None or options.oversize:
+            return folding
+        share = 1.0
+    size = partial(size_fifos, minimal=options.fifo == "minimal")
+    return folding_for_share(graph, options.board, share, size)
 
 
 def write_rtl(flow: Flow) -> None:
@@ -283,6 +316,7 @@ def simulate(flow: Flow) -> None:
             check = partial(check_batch, model, graph, blocks, layer=scores)
             with progress("RTL simulation, frames") as show:
                 whole = check(inputs=inputs, progress=show)
+            in_time = check_cycles(blocks, whole.first)
             stalls = Stalls(0.5, 0.5, seed=flow.options.seed + 1)
             with progress("RTL simulation under stalls, frames") as show:
                 stalled = check(inputs=inputs[:N_GATE_INPUTS], stalls=stalls, progress=show)
@@ -299,7 +333,7 @@ def simulate(flow: Flow) -> None:
         _write_json(
             folder / "simulation.json",
             {
-                "gates": [asdict(whole.passed), asdict(stalled.passed)],
+                "gates": [asdict(gate) for gate in (whole.passed, in_time, stalled.passed)],
                 "interval": whole.first.interval,
                 "latency": whole.first.latency,
                 "cycles": whole.cycles,

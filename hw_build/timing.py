@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from .blocks import Block, ports
-from .cycle_model.run import follow_frames
+from .cycle_model.run import CycleRun, follow_frames
 
 FRAMES = (16, 1000)
 """Least and most frames that are followed, unless they repeat themselves before."""
@@ -35,12 +37,31 @@ def predict(blocks: tuple[Block, ...]) -> Cycles:
     Raises:
         DeadlockError: the blocks wait for each other, which is said by name.
     """
-    busiest = max(block.cycles for block in blocks)
-    n_frames = min(max(CYCLES // busiest, FRAMES[0]), FRAMES[1])
-    run = follow_frames(blocks, n_frames, until_periodic=True)
+    run = _follow(blocks, FRAMES[1])
     mean = run.interval
     interval = int(mean) if mean.denominator == 1 else float(mean)
     return Cycles(interval, int(run.frame_ends[0]) + 1, port_cycles(blocks))
+
+
+def predicted_ends(blocks: tuple[Block, ...], n_frames: int) -> np.ndarray:
+    """The cycles in which the frames' last beats leave, int64, counted as `CycleRun.frame_ends`.
+
+    Of all `n_frames` where it is certain that they repeat themselves, otherwise of the first ones
+    that are followed.
+    """
+    run = _follow(blocks, n_frames)
+    ends = run.frame_ends.tolist()
+    if run.period:
+        step = ends[-1] - ends[-1 - run.period]
+        while len(ends) < n_frames:
+            ends.append(ends[-run.period] + step)
+    return np.array(ends[:n_frames], np.int64)
+
+
+def _follow(blocks: tuple[Block, ...], most: int) -> CycleRun:
+    busiest = max(block.cycles for block in blocks)
+    n_frames = min(max(CYCLES // busiest, FRAMES[0]), FRAMES[1], most)
+    return follow_frames(blocks, n_frames, until_periodic=True)
 
 
 def port_cycles(blocks: tuple[Block, ...]) -> int:

@@ -87,16 +87,23 @@ def random_graph(
 
 
 def random_folding(rng: np.random.Generator, graph: Graph) -> dict[str, Folding]:
-    """PE and SIMD of each layer: all, one, or any number between, whether it divides or not."""
+    """PE and SIMD of each layer: all, one, or any number between, whether it divides or not.
+
+    Of every second class the scores come several a beat.
+    """
 
     def any_of(n: int) -> int:
         return int(rng.choice([1, n, rng.integers(1, n + 1), rng.integers(1, n + 1)]))
 
-    return {
+    folding = {
         layer.name: Folding(any_of(len(layer.weights)), any_of(layer.weights.shape[1]))
         for layer in graph
         if isinstance(layer, MatVec)
     }
+    if isinstance(graph.output, ArgMax) and rng.random() < 0.5:
+        n_scores = graph.infer()[graph.output.source].n_channels
+        folding[graph.output.name] = Folding(any_of(n_scores), 1)
+    return folding
 
 
 def random_inputs(rng: np.random.Generator, graph: Graph, n: int) -> np.ndarray:

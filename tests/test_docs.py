@@ -127,3 +127,11 @@ def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
 def test_every_page_is_in_the_site() -> None:
     listed = set(re.findall(r": ([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
     assert listed == {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+
+
+def test_the_table_of_the_rtl_has_every_module() -> None:
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", (DOCS / "rtl.md").read_text(), re.MULTILINE)
+    listed = [name.strip("`") for row in rows for name in row.split(", ")]
+    modules = {path.stem for path in (ROOT / "hw_build" / "rtl").glob("*.sv")}
+    assert modules <= set(listed)
+    assert len(listed) == len(set(listed)), "each once"

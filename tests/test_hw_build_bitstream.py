@@ -670,5 +670,6 @@ def test_the_flow_builds_bundles_and_reports_a_bitstream(
 
     # at another clock this is not the accelerator's bitstream any more
     folding = ["--folding", str(out / "05_folding" / "folding.json"), "--clock-mhz", "50"]
+    folding += ["--target-fps", "2500000"]
     assert flow.main([*base, *folding, "--vivado", "none", "--until", "bundle"]) == 0
     assert not Bundle.read(out / "bundle.zip").has_bitstream

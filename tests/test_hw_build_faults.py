@@ -28,6 +28,7 @@ TRIED_MUTANTS = (
     "unit never waits",
     "middle threshold inverted",
     "> for >=",
+    "index of the lower lane kept",
 )
 
 
@@ -41,6 +42,7 @@ def new_bench(folder: Path) -> Bench:
     ]
     graph = random_graph(rng, [9, 8, 7, 5], kinds, "class")
     folding = {"fc0": Folding(3, 9), "fc1": Folding(7, 5), "fc2": Folding(2, 3)}
+    folding["class"] = Folding(2, 1)
     return Bench(graph, lower(graph, folding), random_inputs(rng, graph, 300), folder)
 
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import struct
@@ -13,19 +14,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from accelerators import rewriting
 from qonnx_refused import REFUSED
 from qonnx_zoo import ZOO, brevitas
 
 from hw_build import flow, graph_file, stages, verilator
+from hw_build.boards import BOARDS, board_named
+from hw_build.emit import emit
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ["03_graph", "04_golden", "05_folding", "06_rtl", "07_simulation"]
-UNTIL = ("--until", "simulation", "--target-fps", "5000000")
+UNTIL = ("--until", "simulation", "--target-fps", "1000000")
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +96,7 @@ def _compile(specimen, folder: Path, run) -> None:
         assert (kept[name] == kept["rtl"]).all()
         assert (kept[f"{name}_integers"] == kept["rtl_integers"]).all()
     record = json.loads((folder / "run/07_simulation/simulation.json").read_text())
-    assert [(gate["vectors"], gate["mismatches"]) for gate in record["gates"]] == [(1000, 0)] * 2
+    assert [(gate["vectors"], gate["mismatches"]) for gate in record["gates"]] == [(1000, 0)] * 3
 
 
 def test_random_inputs_without_a_file(model: Path, tmp_path: Path, run) -> None:
@@ -159,7 +164,7 @@ def test_only_what_depends_on_a_change_runs_again(model: Path, tmp_path: Path, r
     assert {name: (out / name / "manifest.json").read_bytes() for name in STAGES} == first
 
     # Another clock at the same cycles: the folding is asked for anew, and comes out the same.
-    code, text = run(model, "--out", out, "--clock-mhz", 50, "--target-fps", 2_500_000)
+    code, text = run(model, "--out", out, "--clock-mhz", 50, "--target-fps", 500_000)
     assert code == 0
     assert "05_folding: runs: config changed: clock_mhz, target_fps" in text
     ran = [line.split(":")[0] for line in text.splitlines() if ": runs" in line]
@@ -352,6 +357,71 @@ def test_options_out_of_range(options: tuple, word: str, model: Path, tmp_path: 
     code, text = run(model, "--out", tmp_path / "run", *options)
     assert code == 2
     assert word in text
+
+
+def test_a_rate_out_of_reach_is_told_before_any_rtl(tmp_path: Path, run) -> None:
+    model, out = tmp_path / "network.onnx", tmp_path / "run"
+    onnx.save(ZOO["uint8_input"]().model, model)  # two beats
+    code, text = run(model, "--out", out, "--until", "rtl", "--target-fps", 1e8)
+    assert code == 2
+    assert "the frame rate isn't reached" in text
+    assert "what binds is input port" in text
+    assert "1 cycles a frame at most" in text
+    assert whole_stages(out) == STAGES[:2]
+    best = int(re.search(r"--target-fps (\d+) or less", text)[1])
+    assert run(model, "--out", out, "--target-fps", best, "--until", "folding")[0] == 0
+    assert run(model, "--out", out, "--target-fps", best + 1, "--until", "folding")[0] == 2
+    folding = shutil.copy(out / "05_folding/folding.json", tmp_path)
+    code, text = run(model, "--out", out, "--folding", folding, "--target-fps", best + 1)
+    assert code == 2
+    assert "the frame rate isn't reached" in text
+
+
+def test_without_a_wish_the_network_is_as_fast_as_it_can_be(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["run", str(model), "--out", str(tmp_path / "run"), "--until", "folding"]
+    assert flow.main([*arguments, "--clock-mhz", "0.05"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"note: [\d,]+ frames/s at 0.05 MHz is the fastest found for pynq_z2", text)
+    assert flow.main(arguments) == 0
+    assert "note" not in capsys.readouterr().out
+
+
+def test_what_does_not_fit_the_board_is_told_before_any_rtl(
+    model: Path, tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BOARDS, "pynq_z2", replace(board_named("pynq_z2"), lut=500))
+    fast, out = ("--target-fps", 6e6, "--until", "rtl"), tmp_path / "run"
+    code, text = run(model, "--out", out, *fast)
+    assert code == 2
+    assert re.search(r"too large for pynq_z2(.|\n)*LUT estimated, 500 allowed, \d+% too many", text)
+    assert "05_folding" not in whole_stages(out)
+    code, text = run(model, "--out", out, *fast, "--oversize")
+    assert code == 0
+    assert "warning: too large for pynq_z2" in text
+    # Without a wish it is made as fast as fits.
+    monkeypatch.setattr(stages, "DEFAULT_TARGET_FPS", 6e6)
+    assert flow.main(["run", str(model), "--out", str(out), "--until", "folding"]) == 0
+    total = json.loads((out / "05_folding/prediction.json").read_text())["total"]
+    assert total["lut"] <= 500
+
+
+def test_an_rtl_of_other_cycles_than_predicted_stops_the_flow(
+    model: Path, tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A joiner that pauses after each beat: every integer is right."""
+
+    def slow(blocks: tuple, folder: Path, port_bits: int) -> None:
+        emit(blocks, folder, port_bits)
+        rewriting("lane_joiner", "room = ~full | m_axis_tready", "room = ~full")(folder)
+        rewriting("lane_joiner", "if (room) full", "if (room | m_axis_tready) full")(folder)
+
+    monkeypatch.setattr(stages, "emit", slow)
+    code, text = run(model, "--out", tmp_path / "run", "--target-fps", 6e6)
+    assert code == 4
+    assert re.search(r"cycles are not the predicted ones(.|\n)*frame 0 of the first transfer", text)
+    assert "07_simulation" not in whole_stages(tmp_path / "run")
 
 
 def test_unknown_stages_are_told_by_the_parser(model: Path, tmp_path: Path, run) -> None:

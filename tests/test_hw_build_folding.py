@@ -19,6 +19,7 @@ from hw_build.estimate import block_resources, depthwise_resources, mvu_resource
 from hw_build.folding import (
     Folding,
     converter_cycles,
+    legal_foldings,
     load_folding,
     port_lanes,
     save_folding,
@@ -39,12 +40,12 @@ from hw_build.lowering import lower
 from hw_build.resources import rom_in_block_memory
 
 
-def network(seed: int, sizes: list[int]) -> Graph:
+def network(seed: int, sizes: list[int], output: str = "scores") -> Graph:
     kinds = [
         LayerKind(WEIGHT_KINDS[(seed + i) % 10], ACT_TYPES[(3 * seed + i) % 16])
         for i in range(len(sizes) - 1)
     ]
-    return random_graph(np.random.default_rng(seed), sizes, kinds)
+    return random_graph(np.random.default_rng(seed), sizes, kinds, output)
 
 
 def cost_of(graph: Graph, folding: dict[str, Folding]) -> float:
@@ -67,19 +68,23 @@ def cost_of(graph: Graph, folding: dict[str, Folding]) -> float:
 
 
 def all_foldings(graph: Graph) -> list[dict[str, Folding]]:
-    layers = [layer for layer in graph if isinstance(layer, MatVec)]
+    """Of the port that carries what fits."""
+    legal = {name: of for name, of in legal_foldings(graph).items() if name != graph.input.name}
     choices = [
-        [Folding(pe + 1, simd + 1) for pe, simd in np.ndindex(layer.weights.shape)]
-        for layer in layers
+        [Folding(pe, simd) for pe in of.pe.values for simd in of.simd.values]
+        for of in legal.values()
     ]
-    names = [layer.name for layer in layers]
+    names = list(legal)
     return [dict(zip(names, folds, strict=True)) for folds in itertools.product(*choices)]
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_the_choice_is_the_cheapest_that_meets_the_interval(seed: int) -> None:
+@pytest.mark.parametrize(
+    ("seed", "output"),
+    [*((seed, "scores") for seed in range(8)), *((s, "class") for s in (1, 2, 3))],
+)
+def test_the_choice_is_the_cheapest_that_meets_the_interval(seed: int, output: str) -> None:
     rng = np.random.default_rng(seed)
-    graph = network(seed, rng.integers(2, 6, 3).tolist())
+    graph = network(seed, rng.integers(2, 6, 3).tolist(), output)
     cycles, costs = [], []
     for folding in all_foldings(graph):
         blocks = lower(graph, folding)
@@ -92,6 +97,16 @@ def test_the_choice_is_the_cheapest_that_meets_the_interval(seed: int) -> None:
         assert taken <= reached
         cheapest = min(c for c, n in zip(costs, cycles, strict=True) if n <= reached)
         assert cost_of(graph, chosen) == pytest.approx(cheapest)
+
+
+@pytest.mark.parametrize(("interval", "lanes"), [(100, 1), (10, 10), (7, 15), (1, 100)])
+def test_many_classes_are_compared_as_fast_as_the_rest(interval: int, lanes: int) -> None:
+    graph = random_graph(
+        np.random.default_rng(0), [8, 100], [LayerKind("binary", ACT_TYPES[0])], "class"
+    )
+    chosen = choose_folding(graph, interval)
+    assert chosen["class"].pe == lanes
+    assert max(block.cycles for block in lower(graph, chosen)) <= interval
 
 
 def test_a_port_too_narrow_for_the_target_costs_no_more_than_it_must() -> None:
@@ -130,15 +145,23 @@ def test_converters_take_a_cycle_for_each_beat_between_their_halves(
 
 
 def test_files_round_trip(tmp_path: Path) -> None:
-    graph = network(3, [12, 9, 4])
-    folding = choose_folding(graph, 10)
+    graph = network(3, [12, 9, 4], "class")
+    folding = choose_folding(graph, 3)
+    assert folding["class"].pe > 1
     path = tmp_path / "folding.json"
+    path.write_text(save_folding(folding))
+    assert load_folding(path, graph) == folding
+    del folding["class"]  # a score a beat
     path.write_text(save_folding(folding))
     assert load_folding(path, graph) == folding
 
 
 GOOD = {"fc0": {"pe": 3, "simd": 4}, "fc1": {"pe": 1, "simd": 3}}
 WRONG_FILES = {
+    "a class of scores": (
+        json.dumps({**GOOD, "class": {"pe": 3, "simd": 1}}),
+        r"impossible folding(.|\n)*class\.pe(.|\n)*3(.|\n)*1 to 2: it has 2 scores",
+    ),
     "not JSON": ("{", r"not a folding file(.|\n)*JSONDecodeError"),
     "a list": ("[1, 2]", r"not a folding file(.|\n)*\"fc0\": \{\"pe\": 16"),
     "no simd": (json.dumps({**GOOD, "fc1": {"pe": 1}}), r"not a folding file(.|\n)*simd"),
@@ -176,7 +199,7 @@ def test_a_wrong_file_says_what_is_wrong(name: str, tmp_path: Path) -> None:
     path = tmp_path / "folding.json"
     path.write_text(content)
     with pytest.raises(UserError, match=text) as caught:
-        load_folding(path, network(0, [4, 3, 2]))
+        load_folding(path, network(0, [4, 3, 2], "class"))
     assert str(path) in str(caught.value)
 
 

@@ -144,6 +144,20 @@ def test_refusals_name_the_cause(name: str, tmp_path: Path) -> None:
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("float_weights", "node MatMul_1 (MatMul); inputs Quant_0_out (N, 8), const_3 (8, 4)"),
+        ("unquantised_activation", "inputs Sigmoid_3_out (N, 8), Quant_4_out (8, 4)"),
+        ("unsupported_sin", "node Sin_3 (Sin); inputs MatMul_2_out (N, 4)"),
+    ],
+)
+def test_refusals_name_the_inputs_of_the_node(name: str, inputs: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        imported(REFUSED[name]().model, tmp_path)
+    assert inputs in str(caught.value)
+
+
 def test_the_host_may_send_16_bits_and_no_more(tmp_path: Path) -> None:
     def model(bits: int, hidden: int = 8, weight: float = 1.0, n: int = 4) -> onnx.ModelProto:
         w = Writer(49)

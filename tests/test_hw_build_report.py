@@ -261,11 +261,20 @@ def test_training_is_shown_only_if_its_model_was_compiled(run: Run) -> None:
     assert "76.54 %" not in html
 
 
-def test_a_given_folding_has_no_target(run: Run) -> None:
-    run.config["folding"] = "folding.json"
+@pytest.mark.parametrize(
+    ("wish", "sentence"),
+    [
+        ({"folding": "folding.json"}, "folding was given in a file"),
+        ({"fit": 0.7}, "within 70.0 % of the board"),
+        ({"target_fps": 123_456.0}, "chosen for at least 123,456 frames/s"),
+        ({}, "No frame rate was asked for: the folding was chosen for 100,000 frames/s"),
+    ],
+)
+def test_what_the_folding_was_chosen_for(wish: dict, sentence: str, run: Run) -> None:
+    run.config |= {"target_fps": None, "fit": None, "folding": None, **wish}
     record, html = run.report()
-    assert record["target_fps"] is None
-    assert "folding was given in a file" in html
+    assert (record["target_fps"], record["fit"]) == (wish.get("target_fps"), wish.get("fit"))
+    assert sentence in html
 
 
 def test_commands_are_shown_as_typed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,14 @@ from hw_build.importer.network import Network
 from hw_build.importer.operators import KNOWN, OPERATORS
 from hw_build.importer.output import finish
 from hw_build.importer.settling import forked
-from hw_build.importer.values import MAX_INPUT_BITS, Constant, Node, Signal, Value
+from hw_build.importer.values import (
+    MAX_INPUT_BITS,
+    Constant,
+    Node,
+    Signal,
+    Value,
+    describe_inputs,
+)
 from hw_build.input_quantiser import InputQuantiser
 
 Output = Literal["scores", "class", "auto"]
@@ -129,9 +136,10 @@ class _Walk:
             except NarrowgaugeError:
                 raise
             except Exception as error:  # whatever a malformed node provokes, it is named
+                inputs = describe_inputs(proto.input, map(self.values.get, proto.input))
                 raise UserError(
                     "the node is malformed",
-                    where=f"node {name} ({proto.op_type}) of {self.file}",
+                    where=f"node {name} ({proto.op_type}) of {self.file}; {inputs}",
                     found=f"{type(error).__name__}: {error}",
                     fix="check the file with qonnx or netron, and export it again",
                 ) from error

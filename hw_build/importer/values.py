@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,6 +116,18 @@ class Tail:
 Value = Constant | Signal | Tail
 
 
+def describe_inputs(names: Iterable[str], values: Iterable[Value | None]) -> str:
+    """Inputs of a node by name and shape; N is the batch of what depends on the network's data."""
+    found = []
+    for name, value in zip(names, values, strict=False):
+        if isinstance(value, Constant):
+            found.append(f"{name} ({', '.join(map(str, value.value.shape))})")
+        elif value is not None:
+            signal = value.signal if isinstance(value, Tail) else value
+            found.append(f"{name} ({', '.join(map(str, ('N', *signal.shape)))})")
+    return f"inputs {', '.join(found)}" if found else "no inputs"
+
+
 @dataclass(frozen=True, eq=False)
 class Node:
     """A QONNX node with the names and values of its inputs; None for one that is left out."""
@@ -133,8 +145,9 @@ class Node:
         return f"node {self.name} ({self.op})"
 
     def refuse(self, what: str, *, found: str = "", expected: str = "", fix: str = "") -> UserError:
-        """The error that names this node, to be raised by the caller."""
-        return UserError(what, where=self.where, found=found, expected=expected, fix=fix)
+        """The error that names this node and its inputs, to be raised by the caller."""
+        where = f"{self.where}; {describe_inputs(self.reads, self.inputs)}"
+        return UserError(what, where=where, found=found, expected=expected, fix=fix)
 
     def has(self, index: int) -> bool:
         return index < len(self.inputs) and self.inputs[index] is not None

@@ -1,7 +1,7 @@
 // Index of the greatest of N scores, the lowest index among equals. Scores come LANES a beat.
 module arg_max #(
     parameter integer N = 10,           // scores of a vector, 2 or more
-    parameter integer LANES = 1,
+    parameter integer LANES = 1,        // 1 to N
     parameter integer SCORE_BITS = 8,
     parameter integer SCORE_SIGNED = 1, // 1: two's complement, 0: unsigned or bipolar
     parameter integer INDEX_BITS = 4    // holds N - 1
@@ -25,30 +25,40 @@ module arg_max #(
   wire last = 32'(beat) == BEATS - 1;
   wire fire = s_axis_tvalid & s_axis_tready;
 
-  // The candidate after this beat; the first lane of a vector is taken as it is.
-  reg [SCORE_BITS-1:0] candidate;
-  reg [INDEX_BITS-1:0] candidate_index;
+  // Numbers that are compared as unsigned ones: of two's complement with the sign inverted.
+  localparam [SCORE_BITS-1:0] SIGN = (SCORE_SIGNED != 0) ? SCORE_BITS'(1) << (SCORE_BITS - 1) : '0;
+  localparam integer LAST_LANES = N - (BEATS - 1) * LANES;  // that carry a score of the last beat
+
+  // The greatest lane of this beat, found by rounds of pairs and put into the lower one's place.
+  reg [LANES*SCORE_BITS-1:0] scores;
+  reg [LANES*INDEX_BITS-1:0] lanes;
   integer lane;
+  integer step;
   always_comb begin
-    candidate = best;
-    candidate_index = best_index;
-    for (lane = 0; lane < LANES; lane = lane + 1) begin
-      if (32'(beat) * LANES + lane < N
-          && ((beat == '0 && lane == 0)
-              || (SCORE_SIGNED != 0
-                  ? $signed(s_axis_tdata[lane*SCORE_BITS+:SCORE_BITS]) > $signed(candidate)
-                  : s_axis_tdata[lane*SCORE_BITS+:SCORE_BITS] > candidate))) begin
-        candidate = s_axis_tdata[lane*SCORE_BITS+:SCORE_BITS];
-        candidate_index = INDEX_BITS'(32'(beat) * LANES + lane);
-      end
-    end
+    scores = s_axis_tdata ^ {LANES{SIGN}};
+    for (lane = 0; lane < LANES; lane = lane + 1)
+      lanes[lane*INDEX_BITS+:INDEX_BITS] = INDEX_BITS'(lane);
+    for (step = 1; step < LANES; step = step * 2)
+      for (lane = 0; lane + step < LANES; lane = lane + 2 * step)
+        if ((~last || lane + step < LAST_LANES)
+            && scores[(lane+step)*SCORE_BITS+:SCORE_BITS] > scores[lane*SCORE_BITS+:SCORE_BITS])
+        begin
+          scores[lane*SCORE_BITS+:SCORE_BITS] = scores[(lane+step)*SCORE_BITS+:SCORE_BITS];
+          lanes[lane*INDEX_BITS+:INDEX_BITS] = lanes[(lane+step)*INDEX_BITS+:INDEX_BITS];
+        end
   end
+
+  // The candidate after this beat; the first one of a vector is taken as it is.
+  wire [SCORE_BITS-1:0] score = scores[0+:SCORE_BITS];
+  wire [INDEX_BITS-1:0] score_index = INDEX_BITS'(32'(beat) * LANES) + lanes[0+:INDEX_BITS];
+  wire greater = beat == '0 || score > best;
+  wire [INDEX_BITS-1:0] candidate_index = greater ? score_index : best_index;
 
   assign s_axis_tready = ~(last & valid & ~m_axis_tready);
   assign m_axis_tdata = index;
   assign m_axis_tvalid = valid;
   always_ff @(posedge clk) if (fire) begin
-    best <= candidate;
+    if (greater) best <= score;
     best_index <= candidate_index;
     if (last) index <= candidate_index;
   end
