@@ -411,6 +411,9 @@ def test_an_rtl_of_other_cycles_than_predicted_stops_the_flow(
     model: Path, tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A joiner that pauses after each beat: every integer is right."""
+    folding = {"fc0": (1, 16), "fc1": (8, 12), "fc2": (5, 8)}  # 12 beats joined to one
+    path = tmp_path / "folding.json"
+    path.write_text(json.dumps({k: {"pe": pe, "simd": simd} for k, (pe, simd) in folding.items()}))
 
     def slow(blocks: tuple, folder: Path, port_bits: int) -> None:
         emit(blocks, folder, port_bits)
@@ -418,9 +421,9 @@ def test_an_rtl_of_other_cycles_than_predicted_stops_the_flow(
         rewriting("lane_joiner", "if (room) full", "if (room | m_axis_tready) full")(folder)
 
     monkeypatch.setattr(stages, "emit", slow)
-    code, text = run(model, "--out", tmp_path / "run", "--target-fps", 6e6)
+    code, text = run(model, "--out", tmp_path / "run", "--folding", path)
     assert code == 4
-    assert re.search(r"cycles are not the predicted ones(.|\n)*frame 0 of the first transfer", text)
+    assert re.search(r"cycles are not the predicted ones(.|\n)*frame 1 of the first transfer", text)
     assert "07_simulation" not in whole_stages(tmp_path / "run")
 
 
