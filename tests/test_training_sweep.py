@@ -233,10 +233,16 @@ def test_a_point_outlives_its_worker(
     assert [line["epoch"] for line in lines] == list(range(1, 61))
 
 
-# A queue that starts every job at once, on this machine.
+# A queue that starts every job at once, on this machine, but knows of one partition alone.
 SBATCH = """#!/bin/sh
+for script; do :; done
+if ! grep -q "^#SBATCH -p long" "$script"; then
+    echo "sbatch: error: invalid partition specified" >&2
+    exit 1
+fi
+[ "$1" = --test-only ] && exit
 cp "$1" "{folder}/job.sh"
-setsid sh "$1" > /dev/null 2>&1 &
+setsid sh "{folder}/job.sh" > /dev/null 2>&1 &
 echo $! >> "{folder}/pids"
 echo "Submitted batch job $!"
 """
@@ -255,10 +261,9 @@ jobqueue:
 """
 
 
-@pytest.mark.nightly
-def test_on_slurm(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand-ins for SLURM's commands on the PATH, and the file that has them used."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     tools = tmp_path / "bin"
     tools.mkdir()
@@ -266,13 +271,29 @@ def test_on_slurm(
         (tools / name).write_text(text.format(folder=tmp_path))
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
-    (tmp_path / "slurm.yaml").write_text(SLURM)
+    path = tmp_path / "slurm.yaml"
+    path.write_text(SLURM)
+    return path
+
+
+def test_what_slurm_refuses_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], slurm: Path
+) -> None:
+    slurm.write_text(SLURM.replace("long", "short"))
+    command = [str(write_sweep(tmp_path, "")), "--out", str(tmp_path / "out")]
+    assert sweep.main([*command, "--dask", str(slurm)]) == 2
+    assert "invalid partition specified" in capsys.readouterr().err
+    assert not (tmp_path / "pids").exists()
+
+
+@pytest.mark.nightly
+def test_on_slurm(tmp_path: Path, capsys: pytest.CaptureFixture[str], slurm: Path) -> None:
     sweep_file = write_sweep(tmp_path, "seeds = [1, 2]")
     command = [str(sweep_file), "--out", str(tmp_path / "out"), "--workers", "1"]
-    assert sweep.main([*command, "--dask", str(tmp_path / "slurm.yaml")]) == 0
-    printed = capsys.readouterr().out
-    assert "2/2  small_s" in printed
-    assert "| small |" in printed
+    assert sweep.main([*command, "--dask", str(slurm)]) == 0
+    printed = capsys.readouterr()
+    assert "2/2  small_s" in printed.err
+    assert "| small |" in printed.out
     script = (tmp_path / "job.sh").read_text()
     assert "#SBATCH -p long" in script
     assert "#SBATCH -t 01:00:00" in script

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -24,12 +26,12 @@ def cluster_executor(where: str, n_jobs: int, sweep: str) -> Iterator[Executor]:
     """Runs points on the cluster at `where`; ends those of `sweep` where this is left early.
 
     `where` is the address of a Dask scheduler, or a YAML file with dask-jobqueue's section
-    `jobqueue: slurm:`. Then `n_jobs` jobs are kept in SLURM's queue until this is left; one that
-    ends, at its wall time or by a failure, is followed by another. A point whose worker is gone is
-    trained on, from its last whole epoch, by another, three times at most.
+    `jobqueue: slurm:`. Then `n_jobs` jobs are kept in SLURM's queue until this is left; one whose
+    worker is lost, at its wall time for one, is followed by another. The point that a lost worker
+    was training is gone on with by another, from its last whole epoch, three times at most.
 
     Raises:
-        UserError: the file is wrong.
+        UserError: the file is wrong, or SLURM refuses its jobs.
         MachineError: no scheduler answers, or there is no SLURM.
     """
     with _client(where, n_jobs) as client:
@@ -81,9 +83,26 @@ def _slurm_cluster(path: Path, n_jobs: int) -> Iterator[Any]:
         except (TypeError, ValueError) as error:
             raise _wrong(path, str(error), "see dask-jobqueue's SLURMCluster") from error
         with cluster:
+            _try_out(cluster.job_script(), path)
             cluster.scale(jobs=n_jobs)
             cluster.adapt(minimum_jobs=n_jobs, maximum_jobs=n_jobs, interval=_BETWEEN_JOBS)
             yield cluster
+
+
+def _try_out(script: str, path: Path) -> None:
+    """Has SLURM look at a job without taking it: later Dask would only wait for its workers."""
+    with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
+        file.write(script)
+        file.flush()
+        command = ["sbatch", "--test-only", file.name]
+        tried = subprocess.run(command, capture_output=True, text=True, check=False)
+    if tried.returncode:
+        raise UserError(
+            "SLURM refuses the sweep's jobs",
+            where=f"--dask {path}",
+            found=tried.stderr.strip() or f"exit code {tried.returncode} of sbatch --test-only",
+            fix=f"change {_SECTION} there",
+        )
 
 
 def _read_section(path: Path, known: dict[str, Any]) -> dict[str, Any]:
