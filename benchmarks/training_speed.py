@@ -126,7 +126,7 @@ def main() -> int:
         table.add("float, batch 100", seed, options.epochs, alike)
         best = {"seed": seed, "batch_size": BEST_BATCH}
         pilot = train_ours(changed(config, epochs=1, **best), dataset)
-        epochs = max(1, int(0.9 * theirs.cpu_s / pilot.cpu_s))
+        epochs = max(1, int(0.9 * theirs.cpu_s / pilot.cpu_s))  # to stay below it for sure
         ours = train_ours(changed(config, epochs=epochs, **best), dataset)
         table.add("ours, batch 1,000", seed, epochs, ours)
         alike = train_ours(changed(config, epochs=options.epochs, is_float=True, **best), dataset)
