@@ -49,6 +49,7 @@ PRECISIONS = {
     "w1a2": ("int2", "binary", "int2"),
     "w2a2": ("int2", "int2", "int2"),
     "w4a4": ("int4", "int4", "int4"),
+    "quinary": ("int3", "quinary", "quinary"),
     "float": ("float", "float", "float"),
 }
 
