@@ -114,6 +114,7 @@ def main() -> int:
     example = f"{name}_{bits[1]}W{bits[3]}A"
     dataset = load_data(config.data)
     torch.set_num_threads(1)
+    train_ours(changed(config, epochs=1), dataset.first(1000, 100))  # what is imported on first use
     table, loading = Table(), []
     for seed in options.seeds:
         theirs, share = train_example(example, dataset, seed, options.epochs, EXAMPLE_BATCH)
