@@ -162,9 +162,15 @@ def test_the_gate_sees_one_wrong_weight(run: Run) -> None:
         run.check(run.built / NETLIST, Graph(tuple(layers)))
 
 
-def test_one_clock_and_no_bundle(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_board_does_not_have(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert flow.main([*run.command, "--clock-mhz", "50"]) == 2
     assert "25 MHz, the oscillator of ecp5-85k" in capsys.readouterr().err
+    assert flow.main(["ip", str(run.path), "--out", str(tmp_path / "ip")]) == 2
+    assert "Vivado, which knows no such part" in capsys.readouterr().err
+    assert flow.main(["finn", str(run.path)]) == 2
+    assert "FINN knows no such device" in capsys.readouterr().err
 
 
 @contextmanager

@@ -43,7 +43,8 @@ def write_ip(run: Path, out: Path) -> None:
     """Writes the folder `out` from a run's RTL.
 
     Raises:
-        UserError: the run has no RTL, or `out` is there and not empty.
+        UserError: the run has no RTL, or it is for a board that Vivado doesn't know, or `out` is
+            there and not empty.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError("the folder is not empty", where=str(out), fix="give a new one: --out")
@@ -51,18 +52,23 @@ def write_ip(run: Path, out: Path) -> None:
     directory = RunDirectory(run)
     rtl = directory.stage(RTL_STAGE, made_by=made_by)
     bits = directory.manifest(RTL_STAGE, made_by=made_by)["config"]["port_bits"]
-    board = directory.manifest(FOLDING_STAGE, made_by=made_by)["config"]["board"]
+    board = board_named(directory.manifest(FOLDING_STAGE, made_by=made_by)["config"]["board"])
+    if not board.has_pynq:
+        raise UserError(
+            "an IP is packaged for Vivado, which knows no such part",
+            found=f"{board.name}: {board.part}",
+            fix=f"{made_by} --board pynq_z2; the RTL is the same",
+        )
     files = rtl_files(rtl, bits)
     memories = [name for name in files if name.endswith(".mem")]
     modules = [name for name in files if name not in memories]
     (out / scripts.RTL).mkdir(parents=True)
     for name, data in files.items():
         (out / scripts.RTL / name).write_bytes(data)
-    part = board_named(board).part
     first_line = files[f"{TOP}.sv"].decode().splitlines()[0]
     texts = {
         "files.f": "".join(f"{scripts.RTL}/{name}\n" for name in modules if name != f"{WRAPPER}.v"),
-        "package_ip.tcl": scripts.package_ip(part, modules, memories),
+        "package_ip.tcl": scripts.package_ip(board.part, modules, memories),
         "instance.v": instantiation(bits),
         "README.txt": README.format(
             caveat=CAVEAT,
