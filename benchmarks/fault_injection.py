@@ -39,8 +39,8 @@ from hw_build.folding_search import choose_folding
 from hw_build.graph import Graph, MatVec
 from hw_build.importer import import_qonnx
 from hw_build.lowering import lower
+from hw_build.pipeline.folders import FOLDING
 from hw_build.progress import progress
-from hw_build.stages import FOLDING
 from hw_build.vectors import exported_vectors
 from training.config import load_config
 from training.export import export_run

@@ -54,7 +54,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     """The whole flow, or up to --until."""
     from .bitstream.ecp5_build import tool_versions as ecp5_tool_versions
     from .board_gate import pynq_version
-    from .stages import STAGES, Flow  # imports numpy, onnx and more: after the options
+    from .pipeline.context import Flow
+    from .stages import STAGES  # imports numpy, onnx and more: after the options
     from .verilator import tool_versions
 
     source: Path = arguments.source
@@ -127,7 +128,9 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 def _run_finn_backend(options: Options, directory: RunDirectory, until: str) -> None:
     """Graph, golden model and folding, and then FINN's hardware in place of ours."""
-    from .stages import STAGES, Flow, build_with_finn
+    from .pipeline.context import Flow
+    from .pipeline.finn import build_with_finn
+    from .stages import STAGES
 
     with directory.lock():
         try:
@@ -173,7 +176,7 @@ def status(arguments: argparse.Namespace) -> Answer:
 
 def finn(arguments: argparse.Namespace) -> Answer:
     """FINN's own conversion, execution and estimates for a run's integer graph."""
-    from .stages import check_with_finn
+    from .pipeline.finn import check_with_finn
 
     folder = check_with_finn(RunDirectory(arguments.run, arguments.typed))
     figures = json.loads((folder / "finn.json").read_text(encoding="utf-8"))

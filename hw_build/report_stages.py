@@ -12,10 +12,16 @@ from typing import Any
 from deploy.run_directory import RunDirectory, sha256_of
 from deploy.sealed import read_manifest
 
-TRAINING, GOLDEN, FOLDING = "01_train", "04_golden", "05_folding"
-SIMULATION, SYNTHESIS, FINN = "07_simulation", "08_synthesis", "09_finn"
-BITSTREAM, BUNDLE, BOARD = "09_bitstream", "10_bundle", "11_board"
-"""The stages that a report reads; those after the simulation and training may be absent."""
+from .pipeline.folders import (
+    BITSTREAM,
+    BOARD,
+    FINN,
+    FOLDING,
+    GOLDEN,
+    SIMULATION,
+    SYNTHESIS,
+    TRAINING,
+)
 
 KERNELS = ("ipykernel_launcher", "colab_kernel_launcher")
 """Programs that run a notebook's cells."""

@@ -18,7 +18,8 @@ from report_runs import Run, cross_check, image_run
 
 from deploy import commands
 from deploy.answers import HelpFormat
-from hw_build import flow, graph_file, stages
+from hw_build import flow, graph_file
+from hw_build.pipeline import finn
 from hw_build.terminal import show_figure
 from training import evaluate, export, sweep, table, train
 
@@ -137,7 +138,7 @@ def test_commands_on_a_run_answer_in_json(
         cross_check(run)
         return directory.path / "09_finn"
 
-    monkeypatch.setattr(stages, "check_with_finn", cross_checked)
+    monkeypatch.setattr(finn, "check_with_finn", cross_checked)
     assert answered("finn", path)["finn"]["vectors"] == 100
 
 

@@ -19,11 +19,12 @@ from deploy.bundle import Bundle
 from deploy.executors import ProcessExecutor
 from deploy.host import InputSteps
 from deploy.scalar_formulas import FORMULAS, PARAMETERS
-from hw_build import flow, graph_file, stages
+from hw_build import flow, graph_file
 from hw_build.boards import BOARDS
 from hw_build.folded import load_blocks
 from hw_build.graph_file import Imported
 from hw_build.importer import import_qonnx
+from hw_build.pipeline import board
 from hw_build.scalar import OPERATIONS
 from hw_build.simulator import Simulator
 from hw_build.verilator import build_model
@@ -121,7 +122,7 @@ def test_a_fault_in_the_rtl_stops_the_flow_at_its_last_gate(
     command = ["run", str(run.parent / "network.onnx"), "--out", str(run), *options]
     monkeypatch.setenv("NARROWGAUGE_STORE", str(run.parent.parent / "store"))
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "open_rtl", lambda path: faulty_rtl(path, tmp_path / "rtl"))
+        patch.setattr(board, "open_rtl", lambda path: faulty_rtl(path, tmp_path / "rtl"))
         assert flow.main(command) == 4
     assert "the board disagrees with the golden vectors" in capsys.readouterr().err
     assert not (run / "11_board").exists()

@@ -24,9 +24,10 @@ from accelerators import rewriting
 from qonnx_refused import REFUSED
 from qonnx_zoo import ZOO, brevitas
 
-from hw_build import flow, graph_file, stages, verilator
+from hw_build import flow, graph_file, verilator
 from hw_build.boards import BOARDS, board_named
 from hw_build.emit import emit
+from hw_build.pipeline import hardware
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ["03_graph", "04_golden", "05_folding", "06_rtl", "07_simulation"]
@@ -401,7 +402,7 @@ def test_what_does_not_fit_the_board_is_told_before_any_rtl(
     assert code == 0
     assert "warning: too large for pynq_z2" in text
     # Without a wish it is made as fast as fits.
-    monkeypatch.setattr(stages, "DEFAULT_TARGET_FPS", 6e6)
+    monkeypatch.setattr(hardware, "DEFAULT_TARGET_FPS", 6e6)
     assert flow.main(["run", str(model), "--out", str(out), "--until", "folding"]) == 0
     total = json.loads((out / "05_folding/prediction.json").read_text())["total"]
     assert total["lut"] <= 500
@@ -420,7 +421,7 @@ def test_an_rtl_of_other_cycles_than_predicted_stops_the_flow(
         rewriting("lane_joiner", "room = ~full | m_axis_tready", "room = ~full")(folder)
         rewriting("lane_joiner", "if (room) full", "if (room | m_axis_tready) full")(folder)
 
-    monkeypatch.setattr(stages, "emit", slow)
+    monkeypatch.setattr(hardware, "emit", slow)
     code, text = run(model, "--out", tmp_path / "run", "--folding", path)
     assert code == 4
     assert re.search(r"cycles are not the predicted ones(.|\n)*frame 1 of the first transfer", text)
@@ -543,7 +544,7 @@ def test_a_mismatch_stops_the_flow(
     model: Path, tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wrong weight in the RTL's memory: the gate names the layer, and nothing follows."""
-    emit = stages.emit
+    emit = hardware.emit
 
     def wrong(blocks, folder: Path, port_bits: int) -> None:
         emit(blocks, folder, port_bits)
@@ -551,7 +552,7 @@ def test_a_mismatch_stops_the_flow(
         first, rest = memory.read_text().split("\n", 1)
         memory.write_text(f"{int(first, 16) ^ 1:0{len(first)}x}\n{rest}")
 
-    monkeypatch.setattr(stages, "emit", wrong)
+    monkeypatch.setattr(hardware, "emit", wrong)
     out = tmp_path / "run"
     code, text = run(model, "--out", out)
     assert code == 4

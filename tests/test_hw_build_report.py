@@ -21,7 +21,6 @@ from report_runs import (
 )
 
 from deploy.errors import UserError
-from hw_build import report_stages
 from hw_build.report_kinds import KINDS, kind_of, numbers
 from hw_build.report_layers import MOST_BINS, histogram
 from hw_build.report_page import grouped, is_exact, number, off_by, setting
@@ -312,14 +311,6 @@ def test_figures_of_another_accelerator_are_refused(run: Run) -> None:
     run.stage("08_synthesis", {"synthesis.json": {}}, {"rtl": run.path / "06_rtl"})
     with pytest.raises(UserError, match="the synthesis is of another accelerator"):
         run.report()
-
-
-def test_the_stages_read_are_those_of_the_flow() -> None:
-    from hw_build import stages
-
-    ours = (report_stages.GOLDEN, report_stages.FOLDING, report_stages.SIMULATION)
-    assert ours == (stages.GOLDEN, stages.FOLDING, stages.SIMULATION)
-    assert (report_stages.SYNTHESIS, report_stages.FINN) == (stages.SYNTHESIS, stages.FINN)
 
 
 class Page(HTMLParser):

@@ -1,0 +1,1 @@
+"""What the stages of the flow do, a file for each group; hw_build/stages.py lists them."""
