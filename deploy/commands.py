@@ -50,12 +50,13 @@ def run(options: argparse.Namespace) -> Answer:
         if options.out is not None:
             np.save(options.out, out)
             print(f"{len(out)} frames, integers of {out.shape[1]} outputs: {options.out}")
-        classes = meaning.classify(out)
+        best = [meaning.names_of(classes) for classes in meaning.best(out)]
         source = accelerator.source
-        names = ", ".join(meaning.names_of(classes[:10]))
+        names = ", ".join(" > ".join(classes) for classes in best[:10])
         print(f"source        {source}")
-        print(f"classes       {names}{', ...' if len(classes) > 10 else ''}")
-    return {"source": source, "classes": meaning.names_of(classes)}
+        print(f"classes       {names}{', ...' if len(best) > 10 else ''}")
+    answer = {"source": source, "classes": [classes[0] for classes in best]}
+    return {**answer, "best": best} if best and len(best[0]) > 1 else answer
 
 
 def measure_it(options: argparse.Namespace) -> Answer:

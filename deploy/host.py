@@ -141,7 +141,7 @@ class OutputMeaning:
     """What leaves the accelerator: classes, or scores with real = scale * integer + offset.
 
     Args:
-        is_class: one integer per frame, the class.
+        is_class: a frame's integers are classes: the best, or several, the best first.
         scale, offset: float64, of shape () or (C,).
         class_names: by class, or None.
     """
@@ -170,6 +170,10 @@ class OutputMeaning:
             return integers[:, 0].astype(np.int64)
         return self.dequantise(integers).argmax(axis=1)
 
+    def best(self, integers: np.ndarray) -> np.ndarray:
+        """int64 (N, k): the classes that leave, the best first; of scores the best one alone."""
+        return integers.astype(np.int64) if self.is_class else self.classify(integers)[:, None]
+
     def names_of(self, classes: Sequence[int] | np.ndarray) -> list[str]:
         """The classes' names; the number as text of a class that has none."""
         names = self.class_names or ()
@@ -183,11 +187,12 @@ class OutputMeaning:
             ValueError, TypeError, KeyError: anything but such a meaning.
         """
         kind, names = fields["kind"], fields["class_names"]
-        if kind not in ("class", "scores") or (kind == "class" and n != 1):
+        fits = {"class": n == 1, "classes": n > 1, "scores": True}
+        if not fits.get(kind, False):
             raise ValueError(f"output_meaning.kind {kind!r} of {n} integers")
         scale, offset = (np.asarray(fields[key], np.float64) for key in ("scale", "offset"))
         if scale.shape not in ((), (n,)) or offset.shape not in ((), (n,)):
             raise ValueError(f"output scale {scale.shape}, offset {offset.shape}")
         if names is not None and not all(_is_a_name(name) for name in names):
             raise ValueError(f"class names that are not printable text of 1 to {_LONGEST_NAME}")
-        return cls(kind == "class", scale, offset, None if names is None else tuple(names))
+        return cls(kind != "scores", scale, offset, None if names is None else tuple(names))

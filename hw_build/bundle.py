@@ -23,7 +23,7 @@ from .boards import Board
 from .emit import identity_of
 from .executors import scores_layer
 from .golden import execute
-from .graph import ArgMax
+from .graph import ArgMax, TopK
 from .graph_file import Imported
 from .lower_streams import flat
 
@@ -69,7 +69,7 @@ def write_bundle(
     if hardware is not None:
         for name in (BITSTREAM, HANDOFF):
             files[name] = (hardware / Path(name).name).read_bytes()
-    is_class = isinstance(graph.output, ArgMax)
+    kind = {ArgMax: "class", TopK: "classes"}.get(type(graph.output), "scores")
     meaning = graph.meanings[scores_layer(graph)]
     manifest = Manifest(
         identity=identity_of(rtl),
@@ -81,9 +81,9 @@ def write_bundle(
         output=received,
         quantiser=imported.quantiser.to_json(),
         output_meaning={
-            "kind": "class" if is_class else "scores",
-            "scale": 1.0 if is_class else np.asarray(meaning.scale).tolist(),
-            "offset": 0.0 if is_class else np.asarray(meaning.offset).tolist(),
+            "kind": kind,
+            "scale": np.asarray(meaning.scale).tolist() if kind == "scores" else 1.0,
+            "offset": np.asarray(meaning.offset).tolist() if kind == "scores" else 0.0,
             "class_names": None if class_names is None else list(class_names),
         },
         interval_cycles=simulated["interval"],

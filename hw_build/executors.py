@@ -12,8 +12,8 @@ import numpy as np
 from deploy.errors import GateError
 
 from .gates import GateResult, Variation, argmax_ties, compare_layers, decode
-from .golden import execute
-from .graph import ArgMax, Graph, Input, Threshold
+from .golden import execute, greatest
+from .graph import ArgMax, Graph, Input, Threshold, TopK
 from .graph_file import Imported
 from .oracle import Oracle
 from .vectors import Vectors
@@ -50,8 +50,8 @@ def compared_layers(graph: Graph) -> list[str]:
 
 
 def scores_layer(graph: Graph) -> str:
-    """The layer whose integers are the network's scores: what an arg max at the end looks at."""
-    return graph.output.source if isinstance(graph.output, ArgMax) else graph.output.name
+    """The layer whose integers are the network's scores: what an arg max or a top k looks at."""
+    return graph.output.source if isinstance(graph.output, ArgMax | TopK) else graph.output.name
 
 
 def check_software(
@@ -185,10 +185,12 @@ def _constant_channels(graph: Graph, variation: Variation) -> dict[str, int]:
 
 
 def outputs_of(graph: Graph, scores: np.ndarray) -> np.ndarray:
-    """Score integers as the network's output: classes (N,), or reals (N, C) by their meaning.
+    """Score integers as the output: classes (N,), the best (N, k), or reals (N, C) by meaning.
 
-    Of an image (N, H, W, C) both have rows and columns after the frames.
+    Of an image (N, H, W, C) all have rows and columns after the frames.
     """
+    if isinstance(graph.output, TopK):
+        return greatest(graph.output.k, scores)
     if isinstance(graph.output, ArgMax):
         return scores.argmax(axis=-1)
     return graph.meanings[graph.output.name].to_real(scores)

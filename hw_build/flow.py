@@ -384,10 +384,10 @@ def command_parser() -> argparse.ArgumentParser:
     )
     add(
         "--output",
-        choices=("auto", "scores", "class"),
         default="auto",
+        metavar="auto|scores|class|topK",
         help="what leaves: score accumulators, the class (arg max in hardware, where that is "
-        "exact), or what the QONNX graph ends in (auto)",
+        "exact), the best K classes (top5), or what the QONNX graph ends in (auto)",
     )
     add(
         "--until",

@@ -152,7 +152,7 @@ def _kernels(graph: Graph, infos: dict[str, TensorInfo]) -> dict[str, Kernel]:
             case ArgMax():
                 kernels[layer.name] = lambda x: x.argmax(axis=-1)[..., None]
             case TopK():
-                kernels[layer.name] = partial(_top, layer.k)
+                kernels[layer.name] = partial(greatest, layer.k)
             case _:
                 kernels[layer.name] = image_kernel(layer, x, number)
     return kernels
@@ -189,8 +189,9 @@ def exact_dtype(layer: str, bound: int) -> np.dtype:
     )
 
 
-def _top(k: int, x: np.ndarray) -> np.ndarray:
-    """A stable sort of the negated values keeps the lowest index first among equals."""
+def greatest(k: int, x: np.ndarray) -> np.ndarray:
+    """int64 (..., k): the indices of the k greatest of (..., C), the lowest first among equals."""
+    # a stable sort of the negated values keeps the order of equals
     return np.argsort(-x.astype(np.float64), axis=-1, kind="stable")[..., :k]
 
 

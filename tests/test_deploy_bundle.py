@@ -244,6 +244,23 @@ def test_a_class_beyond_its_names_is_its_number(tmp_path: Path) -> None:
         Bundle.read(path)
 
 
+def test_the_best_classes_come_in_their_order(tmp_path: Path) -> None:
+    files, two = toy_files(), Packing(2, 4, signed=False)
+    files[OUTPUTS] = npy(np.arange(100).reshape(-1, 2) % 16)
+    kind = {"kind": "classes", "scale": 1.0, "offset": 0.0, "class_names": None}
+    path = write_toy(tmp_path / "b.zip", files, output=two, output_meaning=kind)
+    meaning = Bundle.read(path).manifest.meaning
+    integers = np.array([[3, 1], [0, 2]])
+    assert meaning.classify(integers).tolist() == [3, 0]
+    assert meaning.best(integers).tolist() == integers.tolist()
+    with pytest.raises(UserError, match="puts out classes, not scores"):
+        meaning.dequantise(integers)
+    for odd in ("class", "classes2", ["classes"]):  # a class is one integer
+        rewrite(path, edit("output_meaning/kind", odd))
+        with pytest.raises(UserError, match="not the manifest"):
+            Bundle.read(path)
+
+
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_one_changed_byte_changes_nothing_or_is_refused(data: st.DataObject, tmp_path_factory):

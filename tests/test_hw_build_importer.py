@@ -19,7 +19,7 @@ from deploy.errors import UserError
 from hw_build.golden import execute
 from hw_build.graph import BIPOLAR, ArgMax, MatVec, Threshold
 from hw_build.graph_file import Imported
-from hw_build.importer import Output, import_qonnx
+from hw_build.importer import import_qonnx
 from hw_build.oracle import Oracle
 
 CLASSES = ("ends_in_argmax", "ends_in_topk")
@@ -27,7 +27,7 @@ FLOAT32_EXACT = [n for n in ZOO if n not in CLASSES and ZOO[n]().float32_exact]
 
 
 def imported(
-    model: onnx.ModelProto, folder: Path, output: Output = "auto", *types: str | None
+    model: onnx.ModelProto, folder: Path, output: str = "auto", *types: str | None
 ) -> Imported:
     path = folder / "model.onnx"
     onnx.save(model, path)

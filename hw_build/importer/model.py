@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -38,8 +37,6 @@ from hw_build.importer.values import (
 )
 from hw_build.input_quantiser import InputQuantiser
 
-Output = Literal["scores", "class", "auto"]
-
 STANDARD_DOMAINS = ("", "ai.onnx")
 QUANTISER_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 QUANTISERS = ("Quant", "IntQuant", "BipolarQuant")
@@ -47,7 +44,7 @@ QUANTISERS = ("Quant", "IntQuant", "BipolarQuant")
 
 def import_qonnx(
     path: Path,
-    output: Output = "auto",
+    output: str = "auto",
     input_type: str | None = None,
     seen_type: str | None = None,
 ) -> Imported:
@@ -56,8 +53,9 @@ def import_qonnx(
     Args:
         path: the file.
         output: what leaves the accelerator. "scores": the last layer's integers; "class": their
-            arg max, where that is exact; "auto": the class where the file itself ends in an arg
-            max or a top 1 and that is exact, otherwise the scores.
+            arg max, where that is exact; "top5" and the like: the indices of so many greatest
+            ones, the greatest first; "auto": the class or classes where the file itself ends in
+            ArgMax or TopK and that is exact, otherwise the scores.
         input_type: the integers that the model's input takes ("UINT8", "BIPOLAR", "FIXED<16,6>"),
             where the file neither quantises nor annotates it.
         seen_type: the same as a last resort: what the user's inputs were seen to be.
@@ -115,7 +113,12 @@ class _Walk:
         self.values: dict[str, Value] = {}
         if len(graph.output) != 1:
             names = ", ".join(output.name for output in graph.output)
-            raise self._refuse("the network has several outputs", f"{len(graph.output)}: {names}")
+            raise UserError(
+                "the network has several outputs",
+                where=self.file,
+                found=f"{len(graph.output)}: {names}",
+                fix="export one output; of a TopK its indices, without its values",
+            )
         self.output = graph.output[0].name
         annotations = dict(_annotations(graph))
         for tensor in graph.initializer:
@@ -188,6 +191,13 @@ class _Walk:
             node = replace(node, inputs=self._as_read(node))
             result = OPERATORS[node.op](node, self.network)
         # Of TopK's outputs, and of Dropout's, one carries what the table returns.
+        if node.op == "TopK" and self.readers[proto.output[0]]:
+            raise node.refuse(
+                "its values are read, and only its indices can leave the accelerator",
+                found=f"values {proto.output[0]}",
+                expected="the indices, its second output, as the network's output",
+                fix="export without the values (scores.topk(k).indices), or export the scores",
+            )
         used = proto.output[1] if node.op == "TopK" else proto.output[0]
         self.values[used] = result
         if isinstance(result, Signal):

@@ -49,7 +49,7 @@ def elementwise(node: Node, x: Value | None, *steps: tuple[str, dict]) -> Value:
     match x:
         case Signal():
             return node.extended(x, *steps)
-        case Tail() if not x.is_class:
+        case Tail() if not x.n_best:
             return replace(x, operators=(*x.operators, node.op))
     raise node.refuse("it does arithmetic on the class or on constants alone")
 
@@ -168,28 +168,38 @@ def arg_max(node: Node, network: Network) -> Value:
         raise node.refuse(
             "it takes the last of equal scores", expected="select_last_index 0: the lowest index"
         )
-    return _class_along(node, axis)
+    return _best_along(node, axis, 1)
 
 
 def top_k(node: Node, network: Network) -> Value:
+    """The indices of the k greatest scores, the greatest first, the lowest among equals."""
     counts = node.integers(1, "k")
-    if counts != [1] or not node.attributes.get("largest", 1):
-        raise node.refuse("it takes more than the one best class", found=f"k = {counts}")
-    return _class_along(node, int(node.attributes.get("axis", -1)))
+    if counts is None or len(counts) != 1:
+        raise node.refuse("k is not one number", found=f"k = {counts}")
+    if not node.attributes.get("largest", 1):
+        raise node.refuse("it takes the least scores", found="largest = 0", expected="largest = 1")
+    if counts[0] > 1 and not node.attributes.get("sorted", 1):
+        raise node.refuse(
+            "its indices have no defined order", found="sorted = 0", expected="sorted = 1"
+        )
+    return _best_along(node, int(node.attributes.get("axis", -1)), counts[0])
 
 
-def _class_along(node: Node, axis: int) -> Tail:
+def _best_along(node: Node, axis: int, k: int) -> Tail:
     ended = _ended(node, node.inputs[0])
     if not _along_channels(ended.signal, axis):
         raise node.refuse("it doesn't run along the channels", found=f"axis {axis}")
-    return replace(ended, is_class=True)
+    n = ended.signal.shape[axis - 1 if axis > 0 else axis]
+    if not 1 <= k <= n:
+        raise node.refuse("there are not so many scores", found=f"k = {k}", expected=f"1 to {n}")
+    return replace(ended, n_best=k)
 
 
 def _ended(node: Node, x: Value | None) -> Tail:
     match x:
         case Signal():
             return Tail(x, (node.op,))
-        case Tail() if not x.is_class:
+        case Tail() if not x.n_best:
             return replace(x, operators=(*x.operators, node.op))
     raise node.refuse("it needs the network's scores")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 
 from deploy.errors import UserError
-from hw_build.graph import ArgMax
+from hw_build.graph import ArgMax, TopK
 from hw_build.graph_file import Imported
 from hw_build.importer.affine import Affine
 from hw_build.importer.dense import flatten
@@ -22,21 +23,27 @@ from hw_build.scalar import Step, evaluate
 ORDER_KEEPING = ("Softmax", "LogSoftmax", "ArgMax", "TopK")
 """Operators over all channels that leave the greatest score the greatest."""
 
+EXPONENTIALS = ("Softmax", "LogSoftmax")
+
+MOST_SPREAD = 512.0
+"""Scores this far below the greatest one keep their order in a float64 Softmax.
+
+exp(-512) is no subnormal number, shared among however many classes, and s - max(s) is rounded to
+2**-44, less than LEAST_GAP. The greatest score needs no such bound.
+"""
+
 LEAST_GAP = 2.0**-40
 """Scores this far apart stay apart in a float64 Softmax: exp(-gap) is less than 1."""
 
 
 def finish(value: Value, network: Network, output: str) -> Imported:
-    """The whole network, with "scores", "class" or, for "auto", what the file asks for.
+    """The whole network, with "scores", "class", "topK" or, for "auto", what the file asks for.
 
     Scores are the integers of the last quantiser where one of at most 8 bits follows the last
     layer, otherwise the last layer's accumulators. Their meaning is given at the last tensor
     that is still affine in them; the operators after it are the host's.
     """
-    if output not in ("scores", "class", "auto"):
-        raise UserError(
-            "no such output", found=repr(output), expected="'scores', 'class' or 'auto'"
-        )
+    asked = n_best_of(output)
     tail = value if isinstance(value, Tail) else None
     signal = tail.signal if tail else value
     if isinstance(signal, Constant):
@@ -56,18 +63,41 @@ def finish(value: Value, network: Network, output: str) -> Imported:
         network.layouts[tensor] = Layout(layout.places, shape[-1:])
     network.mean(name, tensor, meaning)
     operators = _operators(rest) + (tail.operators if tail else ())
-    if output == "class" or (output == "auto" and tail is not None and tail.is_class):
+    n_best = tail.n_best if output == "auto" and tail is not None else asked
+    if n_best:
         try:
-            _require_exact_class(name, steps, tail.operators if tail else (), network)
+            _require_exact_order(name, steps, tail.operators if tail else (), network, n_best)
         except UserError as error:
-            if output == "class":
+            if asked:
                 raise
-            network.notes.append(f"scores leave, and the host takes the arg max: {error.found}")
+            best = _in_words(n_best)
+            network.notes.append(f"scores leave, and the host takes the {best}: {error.found}")
         else:
-            network.append(ArgMax("class", name))
+            network.append(ArgMax("class", name) if n_best == 1 else TopK("classes", name, n_best))
             operators = ()
     notes = tuple(network.notes)
     return Imported(network.graph(), network.quantiser, network.input_shape, operators, notes)
+
+
+def n_best_of(output: str) -> int:
+    """How many classes leave: 1 for "class", K for "topK", 0 for "scores" and "auto".
+
+    Raises:
+        UserError: no such output.
+    """
+    top = re.fullmatch(r"top([1-9][0-9]{0,5})", output)
+    if top is None and output not in ("auto", "scores", "class"):
+        raise UserError(
+            "no such output",
+            where="--output",
+            found=output,
+            expected="auto, scores, class, or top2, top5 and the like",
+        )
+    return int(top[1]) if top else int(output == "class")
+
+
+def _in_words(n_best: int) -> str:
+    return "arg max" if n_best == 1 else f"top {n_best}"
 
 
 def _leaving(signal: Signal, network: Network) -> tuple[str, tuple[Step, ...]]:
@@ -105,18 +135,31 @@ def _operators(steps: tuple[Step, ...]) -> tuple[str, ...]:
     return tuple({step.node: step.operator for step in steps}.values())
 
 
-def _require_exact_class(
-    name: str, steps: tuple[Step, ...], operators: tuple[str, ...], network: Network
+def _require_exact_order(
+    name: str, steps: tuple[Step, ...], operators: tuple[str, ...], network: Network, n_best: int
 ) -> None:
-    """The greatest integer has to be the greatest score: channels share an increasing function."""
+    """The greatest integers have to be the greatest scores, in their order.
+
+    So channels share an increasing function.
+    """
+    best, info = _in_words(n_best), network.infos[name]
 
     def refuse(found: str) -> UserError:
         return UserError(
-            "the arg max cannot be taken exactly on the accelerator",
+            f"the {best} cannot be taken exactly on the accelerator",
             where=f"layer {name}",
             found=found,
             expected="scores with one positive scale and equal offsets on all channels",
-            fix='compile with output "scores": the integers leave, and the host takes the arg max',
+            fix=f'compile with output "scores": the integers leave, and the host takes the {best}',
+        )
+
+    if n_best > 1 and (n_best > info.n_channels or len(info.shape) > 1):
+        raise UserError(
+            f"there is no {best} of these scores",
+            where=f"layer {name}",
+            found=f"scores ({', '.join(map(str, info.shape))})",
+            expected=f"one vector of {n_best} scores or more",
+            fix='compile with output "scores", or ask for fewer classes',
         )
 
     for operator in operators:
@@ -128,7 +171,6 @@ def _require_exact_class(
             raise refuse(f"a {uneven[0]} per channel in node {step.node} ({step.operator})")
     if any(np.any(step.parameters.get("slack", 0)) for step in steps):
         raise refuse("scores that depend on the rounding of the inputs' own scaling")
-    info = network.infos[name]
     lo, hi = int(info.lo.min()), int(info.hi.max())
     affine = Affine.identity()
     for step in steps:
@@ -137,6 +179,10 @@ def _require_exact_class(
         raise refuse("an activation on a range too large to be tabulated")
     # Rounding is coarsest at the ends, so that an affine function is shown to increase there.
     x = np.array([lo, lo + 1, hi - 1, hi]) if affine is not None else np.arange(lo, hi + 1)
-    gaps = np.diff(evaluate(steps, x[np.append(True, np.diff(x) > 0)].astype(np.float64)))
+    scores = evaluate(steps, x[np.append(True, np.diff(x) > 0)].astype(np.float64))
+    gaps = np.diff(scores)
     if len(gaps) and gaps.min() < (LEAST_GAP if operators else np.finfo(np.float64).tiny):
         raise refuse("scores that don't grow with every step of the integers")
+    spread = float(scores[-1] - scores[0])
+    if n_best > 1 and spread > MOST_SPREAD and set(operators) & set(EXPONENTIALS):
+        raise refuse(f"a Softmax that may round scores to 0: they lie up to {spread:g} apart")

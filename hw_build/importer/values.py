@@ -105,12 +105,13 @@ class Signal:
 class Tail:
     """What follows the last signal that hardware can compute: operators for the host to finish.
 
-    `is_class` says that an arg max over the channels has been taken.
+    `n_best` is the number of best classes that the last one takes along the channels: 1 behind an
+    arg max, 0 while there are scores.
     """
 
     signal: Signal
     operators: tuple[str, ...]
-    is_class: bool = False
+    n_best: int = 0
 
 
 Value = Constant | Signal | Tail
