@@ -1,10 +1,11 @@
-"""Commands that look at runs and change none: a picture of the dataflow, runs side by side."""
+"""Commands that look at runs and change none: what is there, its picture, runs side by side."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ from deploy.answers import HelpFormat, add_json
 from deploy.errors import UserError
 from deploy.run_directory import RunDirectory, sha256_of
 
-GRAPH_STAGE, FINN_STAGE = "03_graph", "09_finn"
+from .pipeline.folders import FINN, FOLDING, GRAPH
+from .terminal import show_table
+
+STATUS_EXAMPLES = """examples:
+  python -m hw_build.flow status runs/digits
+  python -m hw_build.flow status runs/digits --json"""
 
 SHOW_EXAMPLES = """examples:
   python -m hw_build.flow show runs/digits
@@ -29,8 +35,19 @@ COMPARE_EXAMPLES = """examples:
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Adds `show` and `compare` to the flow's commands."""
+    """Adds `status`, `show` and `compare` to the flow's commands."""
     form = HelpFormat
+    command = commands.add_parser(
+        "status",
+        help="what a run directory holds",
+        description="Which stages of a run are whole, and what each took.",
+        epilog=STATUS_EXAMPLES,
+        formatter_class=form,
+    )
+    command.set_defaults(command=status)
+    command.add_argument("run", type=Path, metavar="RUN")
+    add_json(command)
+
     command = commands.add_parser(
         "show",
         help="a picture of the dataflow, or its QONNX in Netron",
@@ -75,6 +92,18 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
 
 
+def status(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a run directory holds."""
+    stages = RunDirectory(arguments.run).status()
+    rows = []
+    for stage in stages:
+        seconds = "" if stage.seconds is None else f"{stage.seconds:.1f}"
+        size = f"{stage.bytes / 1000:.0f}"
+        rows.append((stage.name, stage.state, seconds, stage.created or "", size, stage.note))
+    show_table(("stage", "state", "seconds", "made", "kB", "note"), rows, str(arguments.run))
+    return {"run": str(arguments.run), "stages": [asdict(stage) for stage in stages]}
+
+
 def show(arguments: argparse.Namespace) -> dict[str, Any]:
     """Writes the picture of a run's dataflow, or opens its network in Netron."""
     run = RunDirectory(arguments.run)
@@ -100,9 +129,9 @@ def _dataflow(run: RunDirectory) -> str:
     from .pipeline_picture import pipeline_svg
 
     made_by = f"python -m hw_build.flow run {run.path} --until folding"
-    graph = graph_file.load(run.stage("03_graph", made_by=made_by)).graph
-    folding = run.stage("05_folding", made_by=made_by)
-    board = board_named(run.manifest("05_folding", made_by=made_by)["config"]["board"])
+    graph = graph_file.load(run.stage(GRAPH, made_by=made_by)).graph
+    folding = run.stage(FOLDING, made_by=made_by)
+    board = board_named(run.manifest(FOLDING, made_by=made_by)["config"]["board"])
     prediction = json.loads((folding / "prediction.json").read_text(encoding="utf-8"))
     blocks = load_blocks(folding, graph, board.dma_bits)
     return pipeline_svg(blocks, prediction["cycles"]["interval"], board.dma_bits, styled=True)
@@ -112,8 +141,8 @@ def _source_of(run: RunDirectory) -> Path:
     """The QONNX file that the run was compiled from; before that, the one it has exported."""
     model = run.path / "model.onnx"
     known = None
-    if (run.path / GRAPH_STAGE).exists():
-        known = run.manifest(GRAPH_STAGE, made_by=f"python -m hw_build.flow run {run.path}")
+    if (run.path / GRAPH).exists():
+        known = run.manifest(GRAPH, made_by=f"python -m hw_build.flow run {run.path}")
         path = Path(known["inputs"]["model"]["path"])
         model = run.path / path if (run.path / path).exists() else path
     if not model.is_file():
@@ -129,7 +158,7 @@ def _source_of(run: RunDirectory) -> Path:
 
 def _finn_graph(run: RunDirectory) -> Path:
     """The last graph that FINN made of the run's network."""
-    return run.stage(FINN_STAGE, made_by=f"python -m hw_build.flow finn {run.path}") / "final.onnx"
+    return run.stage(FINN, made_by=f"python -m hw_build.flow finn {run.path}") / "final.onnx"
 
 
 def _open_in_netron(model: Path) -> None:

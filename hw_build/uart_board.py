@@ -16,6 +16,7 @@ from .boards import board_named
 from .emit import identity_of
 from .folded import load_blocks
 from .gates import GateResult
+from .pipeline.folders import BITSTREAM, FOLDING, GOLDEN, GRAPH, RTL
 from .progress import progress
 
 NAME = "golden model = board over its UART"
@@ -34,8 +35,8 @@ def check_uart_board(run: Path, port: str, frames: int | None = None) -> GateRes
     """
     directory = RunDirectory(run)
     made_by = f"python -m hw_build.flow run {run} --board ecp5-85k --until bitstream"
-    made = directory.manifest("09_bitstream", made_by=made_by)
-    rtl = directory.stage("06_rtl", made_by=made_by)
+    made = directory.manifest(BITSTREAM, made_by=made_by)
+    rtl = directory.stage(RTL, made_by=made_by)
     board = board_named(made["config"]["board"])
     if board.has_pynq or made["inputs"]["rtl"]["sha256"] != sha256_of(rtl):
         raise UserError(
@@ -44,10 +45,10 @@ def check_uart_board(run: Path, port: str, frames: int | None = None) -> GateRes
             found=f"one for {board.name}",
             fix=made_by,
         )
-    graph = graph_file.load(directory.stage("03_graph", made_by=made_by)).graph
-    folding = directory.stage("05_folding", made_by=made_by)
+    graph = graph_file.load(directory.stage(GRAPH, made_by=made_by)).graph
+    folding = directory.stage(FOLDING, made_by=made_by)
     blocks = load_blocks(folding, graph, board.dma_bits)
-    with np.load(directory.stage("04_golden", made_by=made_by) / "golden.npz") as file:
+    with np.load(directory.stage(GOLDEN, made_by=made_by) / "golden.npz") as file:
         inputs = file["inputs"][:frames]
     with SerialPort(port) as line, progress("frames") as show:
         return check_over_uart(line, graph, blocks, identity_of(rtl), inputs, NAME, show)

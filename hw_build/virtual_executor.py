@@ -24,6 +24,7 @@ from .emit import identity_of
 from .folded import load_blocks
 from .golden import execute
 from .lower_streams import flat
+from .pipeline import folders
 from .simulator import Simulator
 from .verilator import build_model
 
@@ -97,10 +98,10 @@ def open_rtl(run: Path) -> RtlExecutor:
         UserError: the run has no RTL.
     """
     directory = RunDirectory(run)
-    graph_folder = directory.stage("03_graph", made_by=MADE_BY)
-    folding = directory.stage("05_folding", made_by=MADE_BY)
-    rtl = directory.stage("06_rtl", made_by=MADE_BY)
-    port_bits = directory.manifest("06_rtl", made_by=MADE_BY)["config"]["port_bits"]
+    graph_folder = directory.stage(folders.GRAPH, made_by=MADE_BY)
+    folding = directory.stage(folders.FOLDING, made_by=MADE_BY)
+    rtl = directory.stage(folders.RTL, made_by=MADE_BY)
+    port_bits = directory.manifest(folders.RTL, made_by=MADE_BY)["config"]["port_bits"]
     graph = graph_file.load(graph_folder).graph
     blocks = load_blocks(folding, graph, port_bits)
     library = build_model(rtl, blocks)
@@ -116,13 +117,13 @@ def open_golden(run: Path) -> GoldenExecutor:
         UserError: the run has no folded graph.
     """
     directory = RunDirectory(run)
-    graph = graph_file.load(directory.stage("03_graph", made_by=MADE_BY)).graph
-    folder = directory.stage("05_folding", made_by=MADE_BY)
-    board = directory.manifest("05_folding", made_by=MADE_BY)["config"]["board"]
+    graph = graph_file.load(directory.stage(folders.GRAPH, made_by=MADE_BY)).graph
+    folder = directory.stage(folders.FOLDING, made_by=MADE_BY)
+    board = directory.manifest(folders.FOLDING, made_by=MADE_BY)["config"]["board"]
     bits = board_named(board).dma_bits
     blocks = load_blocks(folder, graph, bits)
     sent, received = (flat(stream).packing(bits) for stream in ports(blocks))
-    rtl = directory.stage("06_rtl", made_by=MADE_BY)
+    rtl = directory.stage(folders.RTL, made_by=MADE_BY)
     return GoldenExecutor(graph, sent, received, identity_of(rtl))
 
 

@@ -10,11 +10,11 @@ from deploy.run_directory import RunDirectory
 
 from ..boards import board_named
 from ..emit import TOP, identity_of
+from ..pipeline.folders import FOLDING, RTL
 from . import CAVEAT, scripts
 from .ip_wrapper import WRAPPER, instantiation
 from .plan import rtl_files
 
-RTL_STAGE, FOLDING_STAGE = "06_rtl", "05_folding"
 README = """\
 The accelerator of {run}: {ports}.
 
@@ -50,9 +50,9 @@ def write_ip(run: Path, out: Path) -> None:
         raise UserError("the folder is not empty", where=str(out), fix="give a new one: --out")
     made_by = f"python -m hw_build.flow run {run} --until rtl"
     directory = RunDirectory(run)
-    rtl = directory.stage(RTL_STAGE, made_by=made_by)
-    bits = directory.manifest(RTL_STAGE, made_by=made_by)["config"]["port_bits"]
-    board = board_named(directory.manifest(FOLDING_STAGE, made_by=made_by)["config"]["board"])
+    rtl = directory.stage(RTL, made_by=made_by)
+    bits = directory.manifest(RTL, made_by=made_by)["config"]["port_bits"]
+    board = board_named(directory.manifest(FOLDING, made_by=made_by)["config"]["board"])
     if not board.has_pynq:
         raise UserError(
             "an IP is packaged for Vivado, which knows no such part",
