@@ -21,7 +21,10 @@ VERSIONS = ("3.0.1", "3.1.2", "4.0.0")
 
 DRIVER_TESTS = [
     f"tests/test_deploy_{name}.py"
-    for name in ("virtual_board", "commands", "records", "transfers", "board_image")
+    for name in (
+        *("virtual_board", "virtual_board_faults", "virtual_board_measurement"),
+        *("virtual_board_pynq_users", "commands", "records", "transfers", "board_image"),
+    )
 ]
 """What runs in each of these environments: they need pynq, numpy and pytest alone."""
 
