@@ -14,10 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.untrained import untrained
 from deploy.errors import MachineError
 from hw_build.emit import RTL_FOLDER
+from hw_build.folding_target import folding_for_rate
+from hw_build.importer import import_qonnx
 from hw_build.lone_block import LEAVES, copies_of
+from hw_build.lowering import lower
 from hw_build.yosys import run_yosys
+from training.qonnx_export import to_qonnx
 
 FILES = (
     *("partial_products", "product_counter", "compressor", "compressor_tree"),
@@ -69,6 +74,8 @@ WIDE = [
     (INTEGER, 8, SIGNED, 8, 0, 64, 23),
     (INTEGER, 5, BIPOLAR, 1, 1, 256, 15),
 ]
+# convolutional networks that ship: the widths that they have at 30,000 cycles a frame
+FOLDED = ("cnv_w1a1", "cnv_w2a2", "depthwise_w2a2", "depthwise_w4a4")
 
 # total = row0 + row1 + row2, so that bodies that share the sum differently can be compared
 TOTAL = """
@@ -253,6 +260,17 @@ def prove_any_width(folder: Path, values: tuple[int, ...]) -> None:
     prove_leaves(folder, check_wiring(heap_of(folder, values), values))
 
 
+def widths_of(name: str, folder: Path) -> set[tuple[int, ...]]:
+    """Of all dot products of a shipped network, untrained, at 30,000 cycles a frame."""
+    path = folder / "model.onnx"
+    path.write_bytes(to_qonnx(untrained(name, 50)[0]).SerializeToString())
+    graph = import_qonnx(path).graph
+    blocks = lower(graph, folding_for_rate(graph, 30_000, 64), 64)
+    units = [block.parameters for block in blocks if block.module == "mvu"]
+    assert len({parameters["SIMD"] for parameters in units}) > 3
+    return {tuple(int(parameters[key]) for key in NAMES) for parameters in units}
+
+
 @pytest.mark.parametrize("values", SMALL, ids=str)
 def test_bodies_are_equal_by_sat(tmp_path, values):
     copy_sources(tmp_path)
@@ -270,6 +288,16 @@ def test_bodies_are_equal_leaf_by_leaf(tmp_path, values):
 def test_wide_bodies_are_equal_leaf_by_leaf(tmp_path, values):
     copy_sources(tmp_path)
     prove_any_width(tmp_path, values)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", FOLDED)
+def test_bodies_of_a_folded_network_are_equal_leaf_by_leaf(tmp_path, name):
+    for i, values in enumerate(sorted(widths_of(name, tmp_path))):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        copy_sources(folder)
+        prove_any_width(folder, values)
 
 
 FAULTS = [
