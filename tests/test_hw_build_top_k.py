@@ -98,7 +98,7 @@ def test_a_file_that_ends_in_top_k_reaches_the_rtl_and_the_driver(
     assert told["classes"] == expected[:, 0].astype(str).tolist()
 
 
-@pytest.mark.parametrize("before", [(), ("Softmax",), ("Sigmoid",), ("Sigmoid", "Softmax")])
+@pytest.mark.parametrize("before", [(), ("Softmax",), ("Sigmoid",), ("Sigmoid", "LogSoftmax")])
 def test_top_k_is_onnx_s_for_every_k(before: tuple[str, ...], tmp_path: Path) -> None:
     x = inputs(300)
     for k in range(2, N_CLASSES + 1):
@@ -168,3 +168,11 @@ def test_scores_leave_where_their_order_would_not_be_exact(tmp_path: Path) -> No
     x = inputs(300)
     order = execute(imported(far, tmp_path, "scores").graph, made.quantiser(x))["fc0"]
     assert (np.argsort(-order, kind="stable")[:, :K] != classes_by_onnx(far, x)).any()
+
+
+def test_a_softmax_of_a_softmax_has_equals_that_the_scores_are_not(tmp_path: Path) -> None:
+    model, x = network(K, "Softmax", "Softmax", scale=16.0), inputs(300)
+    made = imported(model, tmp_path)
+    assert any("Softmax and Softmax" in note for note in made.notes)
+    order = execute(made.graph, made.quantiser(x))["fc0"]
+    assert (np.argsort(-order, kind="stable")[:, :K] != classes_by_onnx(model, x)).any()

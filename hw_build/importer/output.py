@@ -183,6 +183,9 @@ def _require_exact_order(
     gaps = np.diff(scores)
     if len(gaps) and gaps.min() < (LEAST_GAP if operators else np.finfo(np.float64).tiny):
         raise refuse("scores that don't grow with every step of the integers")
+    exponentials = [operator for operator in operators if operator in EXPONENTIALS]
     spread = float(scores[-1] - scores[0])
-    if n_best > 1 and spread > MOST_SPREAD and set(operators) & set(EXPONENTIALS):
+    if n_best > 1 and len(exponentials) > 1:
+        raise refuse(f"{' and '.join(exponentials)}: the second rounds small shares to equal ones")
+    if n_best > 1 and exponentials and spread > MOST_SPREAD:
         raise refuse(f"a Softmax that may round scores to 0: they lie up to {spread:g} apart")
