@@ -4,68 +4,51 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
-import re
 import shutil
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 
-import onnx
-import pyslang
 import pytest
-from qonnx_zoo import ZOO
+from vivado_builds import (
+    HERE,
+    docker_beside,
+    explained,
+    fake_vivado,
+    lint,
+    make_accelerator,
+    needs_tcl,
+    run,
+    scripts_of,
+    write_network,
+)
 
 from deploy.boards import facts_of
 from deploy.bundle import Bundle
-from deploy.errors import MachineError, NarrowgaugeError, UserError
+from deploy.errors import MachineError, UserError
 from deploy.handoff import blocks_of
-from deploy.registers import ADDRESS_RANGE, identity_words
-from deploy.store import Store
+from deploy.registers import identity_words
 from hw_build import flow
-from hw_build.bitstream import scripts, tcl, vivado_log, vivado_reports
-from hw_build.bitstream.execute import build
-from hw_build.bitstream.history import History
-from hw_build.bitstream.ip_wrapper import WRAPPER, instantiation, port_declarations, wrapper
+from hw_build.bitstream import scripts, tcl
+from hw_build.bitstream.ip_wrapper import instantiation
 from hw_build.bitstream.plan import RESULTS, STEPS, Plan, make_plan
 from hw_build.bitstream.vivado import find_vivado, run_script, sole_builder
 from hw_build.blocks import Block
 from hw_build.boards import BOARDS
-from hw_build.emit import IDENTITY, emit
-from hw_build.folding import Folding
-from hw_build.importer import import_qonnx
-from hw_build.lowering import lower
-from hw_build.verilator import find_verilator
-from hw_build.yosys import run_yosys
+from hw_build.emit import IDENTITY
 
-HERE = Path(__file__).resolve().parent
 GOLDEN = HERE / "golden_tcl"
 PYNQ = [name for name, board in BOARDS.items() if board.has_pynq]
-needs_tcl = pytest.mark.skipif(shutil.which("tclsh") is None, reason="no tclsh on the PATH")
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    return write_network(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("network") / "network.onnx"
-    onnx.save(ZOO["brevitas_w2a2"]().model, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def accelerator(
-    network: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, tuple[Block, ...]]:
-    """The RTL's folder and its blocks."""
-    graph = import_qonnx(network, "auto").graph
-    folding = {layer.name: Folding(1, 1) for layer in graph.layers if hasattr(layer, "weights")}
-    blocks = lower(graph, folding, 64)
-    folder = tmp_path_factory.mktemp("rtl")
-    emit(blocks, folder)
-    return folder, blocks
+def accelerator(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[Block, ...]]:
+    return make_accelerator(tmp_path_factory.mktemp("rtl"))
 
 
 @pytest.fixture
@@ -75,57 +58,12 @@ def plan(accelerator: tuple[Path, tuple[Block, ...]]) -> Plan:
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[list[str]]]:
-    """A fake Vivado on the PATH; returns the arguments of its calls so far."""
-    program = tmp_path / "Vivado" / "bin" / "vivado"
-    program.parent.mkdir(parents=True)
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{HERE}/fake_vivado.py" "$@"\n')
-    program.chmod(0o755)
-    record = tmp_path / "calls"
-    record.touch()
-    monkeypatch.delenv("XILINX_VIVADO", raising=False)
-    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    monkeypatch.setenv("FAKE_VIVADO_RECORD", str(record))
-    monkeypatch.setenv("NARROWGAUGE_STORE", str(tmp_path / "store"))
-    return lambda: [json.loads(line) for line in record.read_text().splitlines()]
+    return fake_vivado(tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[list[str]]]:
-    """A fake docker beside the fake Vivado; returns the arguments of its calls so far."""
-    program = tmp_path / "Vivado" / "bin" / "docker"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{HERE}/fake_docker.py" "$@"\n')
-    program.chmod(0o755)
-    record = tmp_path / "docker-calls"
-    record.touch()
-    monkeypatch.setenv("FAKE_DOCKER_RECORD", str(record))
-    return lambda: [json.loads(line) for line in record.read_text().splitlines()]
-
-
-def scripts_of(calls: list[list[str]]) -> list[str]:
-    return [call[call.index("-source") + 1] for call in calls if "-source" in call]
-
-
-def run(plan: Plan, work: Path, said: list[str] | None = None) -> Path:
-    found = find_vivado("local")
-    assert found is not None
-    return build(plan, found, work, say=(said if said is not None else []).append)
-
-
-def lint(arguments: list[str], folder: Path) -> None:
-    """Verilator reads and elaborates it."""
-    verilator = find_verilator()
-    command = [str(verilator.binary), "--lint-only", "-Wno-fatal", "-Wno-lint", "-Wno-style"]
-    environment = {"VERILATOR_ROOT": str(verilator.root)}
-    done = subprocess.run(
-        [*command, *arguments], env=environment, cwd=folder, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def explained(plan: Plan, work: Path) -> NarrowgaugeError:
-    with pytest.raises(NarrowgaugeError) as caught:
-        run(plan, work)
-    return caught.value
+    return docker_beside(tmp_path, monkeypatch)
 
 
 SCRIPTS = {
@@ -222,221 +160,6 @@ def test_a_planted_fault_of_a_script_is_caught(
     assert complaint in str(explained(broken, tmp_path / "work"))
 
 
-@needs_tcl
-@pytest.mark.parametrize(
-    ("fault", "kind", "what", "fix"),
-    [
-        ("licence", MachineError, "no licence for this part", "XILINXD_LICENSE_FILE"),
-        ("memory", MachineError, "ran out of memory", "close other programs"),
-        ("readmem", MachineError, "would have been empty", "fault of the plan"),
-        ("crash", MachineError, "Vivado crashed", "LD_PRELOAD"),
-        ("fit", UserError, "does not fit the part", "--target-fps"),
-        ("killed", MachineError, "Vivado was killed", "goes on from this step"),
-        ("unknown", MachineError, "[Place 99-9] nobody has seen this one", "4_placement.log"),
-        ("congestion", UserError, "can't be routed", "--target-fps"),
-        ("unroutable", UserError, "12 nets with routing errors", "--target-fps"),
-        ("timing", UserError, "too slow for its clock", "--clock-mhz 89"),
-    ],
-)
-def test_each_way_to_fail_is_explained(
-    fault: str,
-    kind: type[NarrowgaugeError],
-    what: str,
-    fix: str,
-    plan: Plan,
-    tmp_path: Path,
-    fake,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    instance, layer = next((i, n) for i, n in plan.instances.items() if i.endswith("_mvu"))
-    monkeypatch.setenv("FAKE_VIVADO_FAULT", fault)
-    monkeypatch.setenv("FAKE_VIVADO_INSTANCE", instance)
-    error = explained(plan, tmp_path / "work")
-    assert type(error) is kind
-    assert what in str(error)
-    assert fix in error.fix
-    if fault == "timing":
-        assert error.where.startswith(f"{layer}, 9 levels of logic")
-        assert error.found == "1.151 ns too long at 100 MHz"
-    assert not (Store().root / "bitstream").exists() or not list(
-        (Store().root / "bitstream").glob("[0-9a-f]*")
-    )
-
-
-@needs_tcl
-def test_a_critical_warning_is_shown_and_kept(
-    plan: Plan, tmp_path: Path, fake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FAKE_VIVADO_FAULT", "critical")
-    said: list[str] = []
-    built = run(plan, tmp_path / "work", said)
-    at = said.index("  critical warning: [Common 17-1000] something to look at")
-    assert said[at + 1].startswith("  critical warning: [PSU-1] PCW_UIPARAM_DDR_DQS_TO_CLK_DELAY_0")
-    assert said[at + 2].endswith("harmless")
-    warnings = json.loads((built / "bitstream.json").read_text())["critical_warnings"]
-    assert [warning["identity"] for warning in warnings] == ["Common 17-1000", "PSU-1"]
-    assert [warning["meaning"] is None for warning in warnings] == [True, False]
-
-
-LOGS = {
-    "INFO: [Common 17-349] Got license for feature; license expired in 3 days\n": None,
-    "INFO: peak memory; out of memory is far\nERROR: [Place 99-9] other\n": None,
-    "terminate called after throwing an instance of 'std::bad_alloc'\n": "ran out of memory",
-    "INFO: all is well\n" * 99 + "realloc(): invalid pointer\n": "crashed",
-    "realloc(): invalid pointer\n" + "INFO: all is well\n" * 99: None,
-    "WARNING: failed to route once\nERROR: [X 1-1] No space left on device\n": "the disk is full",
-}
-
-
-@pytest.mark.parametrize("log", LOGS)
-def test_no_information_is_taken_for_a_cause(log: str) -> None:
-    cause, expected = vivado_log.cause_of(log), LOGS[log]
-    assert (cause is None) == (expected is None)
-    assert cause is None or expected in cause.what
-
-
-@needs_tcl
-def test_the_time_to_go_is_that_of_the_like_of_it(
-    plan: Plan, tmp_path: Path, fake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = Store().root
-    root.mkdir()
-    for lut, minutes in ((plan.lut, 10), (64 * plan.lut, 100)):
-        history = History(root, "pynq_z2", lut)
-        for step in STEPS:
-            history.record(step.name, 60.0 * minutes)
-    said: list[str] = []
-    monkeypatch.setenv("FAKE_VIVADO_FAULT", "killed")
-    with pytest.raises(MachineError):
-        run(plan, tmp_path / "work", said)
-    assert said[0].endswith("step 1 of 6, packaging the IP: about 60 min to go")
-    assert said[3].endswith("step 4 of 6, placement: about 30 min to go")
-    seen = History(root, "pynq_z2", plan.lut).seconds()
-    assert max(seen[step.name] for step in STEPS[:3]) < 60 < seen["4_placement"]
-    assert History(root, "pynq_z2", 100 * plan.lut).seconds()["1_package"] == 6000
-    assert History(root, "zcu104", plan.lut).seconds() == {}
-
-
-@needs_tcl
-def test_a_killed_build_goes_on_and_a_whole_one_is_not_built_again(
-    plan: Plan, tmp_path: Path, fake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    work = tmp_path / "work"
-    monkeypatch.setenv("FAKE_VIVADO_FAULT", "killed")
-    explained(plan, work)
-    assert len(scripts_of(fake())) == 4
-    monkeypatch.delenv("FAKE_VIVADO_FAULT")
-    built = run(plan, work)
-    names = [f"{step.name}.tcl" for step in STEPS]
-    assert scripts_of(fake()) == [*names[:4], *names[3:]]
-    assert run(plan, tmp_path / "elsewhere") == built
-    assert len(scripts_of(fake())) == 7
-    other = Plan(plan.board, 50.0, plan.files, plan.instances)
-    assert run(other, work) != built
-    assert len(scripts_of(fake())) == 13
-
-
-BUILDER = """
-import pickle, sys
-from pathlib import Path
-from hw_build import flow
-from hw_build.bitstream.execute import build
-from hw_build.bitstream.vivado import find_vivado
-plan, place, work = pickle.load(sys.stdin.buffer)
-with flow._signals_as_exceptions():
-    build(plan, find_vivado(place), work)
-"""
-
-
-@contextmanager
-def hanging_build(plan: Plan, place: str, work: Path) -> Iterator[tuple[subprocess.Popen, int]]:
-    """A process that builds, whose Vivado hangs in the placement; and that Vivado's id."""
-    environment = {**os.environ, "FAKE_VIVADO_FAULT": "hangs", "PYTHONPATH": str(HERE.parent)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", BUILDER], env=environment, stdin=subprocess.PIPE
-    )
-    assert process.stdin is not None
-    process.stdin.write(pickle.dumps((plan, place, work)))
-    process.stdin.close()
-    mark = work / "hangs.pid"
-    until(lambda: mark.is_file() and mark.read_text())
-    vivado = int(mark.read_text())
-    try:
-        yield process, vivado
-    finally:
-        for end, number in ((process.kill, ()), (os.kill, (vivado, signal.SIGKILL))):
-            with suppress(ProcessLookupError):
-                end(*number)
-        process.wait()
-
-
-def until(condition: Callable[[], object]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        time.sleep(0.02)
-    pytest.fail("waited in vain")
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-@needs_tcl
-@pytest.mark.parametrize(
-    ("place", "number"),
-    [("local", signal.SIGTERM), ("local", signal.SIGKILL), ("docker", signal.SIGKILL)],
-)
-def test_a_killed_flow_leaves_no_vivado_behind_and_goes_on(
-    place: str, number: int, plan: Plan, tmp_path: Path, fake, fake_docker
-) -> None:
-    work = tmp_path / "stage" / "work"
-    with hanging_build(plan, place, work) as (process, vivado):
-        process.send_signal(number)
-        assert process.wait(20) in (128 + number, -number)
-        until(lambda: not lives(vivado))
-    kills = [call for call in fake_docker() if call[0] == "kill"]
-    assert len(kills) == (place == "docker")
-    found = find_vivado(place)
-    assert found is not None
-    build(plan, found, work, say=[].append)
-    names = [f"{step.name}.tcl" for step in STEPS]
-    assert scripts_of(fake()) == [*names[:4], *names[3:]]
-
-
-@needs_tcl
-@pytest.mark.parametrize("place", ["local", "docker"])
-def test_a_vivado_that_outlived_everything_is_met(
-    place: str, plan: Plan, tmp_path: Path, fake, fake_docker
-) -> None:
-    work = tmp_path / "stage" / "work"
-    with hanging_build(plan, place, work) as (process, vivado):
-        leash = int(work.with_name("work.lock").read_text())
-        process.send_signal(signal.SIGSTOP)  # so that it does not see its child die
-        os.kill(leash, signal.SIGKILL)
-        process.kill()
-        process.wait()
-        assert lives(vivado)
-        if place == "local":
-            with pytest.raises(MachineError, match=f"process group {leash}") as caught:
-                run(plan, work)
-            assert f"kill -KILL -- -{leash}" in caught.value.fix
-            assert lives(vivado)
-            os.killpg(leash, signal.SIGKILL)
-        else:
-            os.killpg(leash, signal.SIGKILL)  # docker's client dies, the container does not
-            assert lives(vivado)
-        found = find_vivado(place)
-        assert found is not None
-        build(plan, found, work, say=[].append)
-        until(lambda: not lives(vivado))
-    names = [f"{step.name}.tcl" for step in STEPS]
-    assert scripts_of(fake()) == [*names[:4], *names[3:]]
-
-
 def test_a_plan_is_pure_and_names_no_place(
     accelerator: tuple[Path, tuple[Block, ...]], plan: Plan, tmp_path: Path
 ) -> None:
@@ -462,114 +185,6 @@ def test_words_come_out_of_tcl_as_they_went_in(tmp_path: Path) -> None:
     command = ["tclsh", "-encoding", "utf-8", str(script)]
     out = subprocess.run(command, capture_output=True, check=True).stdout.decode()
     assert out == "".join(f"{text}\0" for text in texts)
-
-
-def test_the_wrapper_has_the_accelerators_ports(
-    accelerator: tuple[Path, tuple[Block, ...]], tmp_path: Path
-) -> None:
-    rtl, _ = accelerator
-    header = (rtl / "accelerator.sv").read_text().partition(") (")[2].partition(");")[0]
-    lines = [line.strip() for line in header.strip().splitlines()]
-    declared = tuple(line.removesuffix(",") for line in lines if not line.startswith("/"))
-    assert port_declarations(64) == declared
-    (tmp_path / f"{WRAPPER}.v").write_text(wrapper(64))
-    lint(["-f", "files.f", "--top-module", WRAPPER, str(tmp_path / f"{WRAPPER}.v")], rtl)
-    options = pyslang.ast.CompilationOptions()
-    options.topModules = {WRAPPER}
-    compilation = pyslang.ast.Compilation(pyslang.Bag([options]))
-    names = (rtl / "files.f").read_text().split()
-    for path in (*(rtl / name for name in names), tmp_path / f"{WRAPPER}.v"):
-        compilation.addSyntaxTree(pyslang.syntax.SyntaxTree.fromFile(str(path)))
-    errors = [d for d in compilation.getAllDiagnostics() if d.isError()]
-    assert not errors, pyslang.DiagnosticEngine.reportAll(compilation.sourceManager, errors)
-    assert instantiation(64).count("\n    .") == len(declared)
-
-
-def test_the_template_of_an_instance_compiles(accelerator, tmp_path: Path) -> None:
-    """In a module that declares what it is wired to; a port of another name does not."""
-    wires = [f"  wire {port.split('wire', 1)[1]};" for port in port_declarations(64)]
-    text = "\n".join(["module user_top;", *wires, instantiation(64), "endmodule\n"])
-    path = tmp_path / "user_top.v"
-    arguments = ["-f", "files.f", str(path), "--top-module", "user_top"]
-    path.write_text(text)
-    lint(arguments, accelerator[0])
-    path.write_text(text.replace(".m_axis_tlast(", ".m_axis_last("))
-    with pytest.raises(AssertionError, match="m_axis_last"):
-        lint(arguments, accelerator[0])
-
-
-PROTOCOL_FAULTS = {
-    "none": ("", "", None),
-    "a response is not held": (
-        "answer <= write | (answer & ~s_axi_lite_bready)",
-        "answer <= write",
-        "write_answer_stays",
-    ),
-    "read data move": (
-        "if (~read_valid) read_data <= found",
-        "read_data <= found",
-        "read_data_stays",
-    ),
-    "data alone are answered": (
-        "write = address_held & data_held",
-        "write = data_held",
-        "write_answer_has_cause",
-    ),
-}
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("fault", PROTOCOL_FAULTS)
-def test_the_accelerator_keeps_the_rules_of_its_buses_under_random_traffic(
-    fault: str, accelerator: tuple[Path, tuple[Block, ...]], tmp_path: Path
-) -> None:
-    """Registers are read and written while frames stream; a planted fault breaks its rule."""
-    rtl = tmp_path / "rtl"
-    shutil.copytree(accelerator[0], rtl)
-    old, new, rule = PROTOCOL_FAULTS[fault]
-    registers = rtl / "axi_lite_registers.sv"
-    text = registers.read_text()
-    assert not old or text.count(old) == 1
-    registers.write_text(text.replace(old, new) if old else text)
-    verilator = find_verilator()
-    command = [str(verilator.binary), "--binary", "--assert", "--timing", "-Wno-fatal"]
-    command += ["-Wno-lint", "-Wno-style", "-CFLAGS", "-std=c++20 -fcoroutines -O0"]
-    command += ["--top-module", "axi_bench", "-Mdir", str(tmp_path / "model"), "-f", "files.f"]
-    environment = {**os.environ, "VERILATOR_ROOT": str(verilator.root)}
-    bench = str(HERE / "axi_rules.sv")
-    subprocess.run([*command, bench], cwd=rtl, env=environment, check=True, capture_output=True)
-    done = subprocess.run(
-        [str(tmp_path / "model" / "Vaxi_bench")], cwd=rtl, capture_output=True, text=True
-    )
-    if rule is not None:
-        assert f"Assertion failed in axi_bench.rules.{rule}" in done.stdout + done.stderr
-        return
-    assert done.returncode == 0, done.stdout
-    found = re.search(r"frames (\d+) writes (\d+) reads (\d+) unanswered 0\n", done.stdout)
-    assert found, done.stdout
-    assert min(map(int, found.groups())) > 50
-
-
-@pytest.mark.nightly
-def test_the_plans_own_top_synthesises_with_its_memories(plan: Plan, tmp_path: Path) -> None:
-    names = [path.removeprefix("rtl/") for path in plan.files if path.startswith("rtl/")]
-    for name in names:
-        (tmp_path / name).write_bytes(plan.files[f"rtl/{name}"])
-    modules = " ".join(name for name in names if not name.endswith(".mem"))
-    script = f"read_verilog -sv -defer {modules}\nsynth -flatten -top {WRAPPER}\n"
-    run_yosys(script + "check -assert\nselect -assert-min 100 t:$_*\n", tmp_path)
-    (tmp_path / next(name for name in names if name.endswith("_weight.mem"))).unlink()
-    with pytest.raises(MachineError, match="_weight"):
-        run_yosys(script, tmp_path)
-
-
-def test_every_interface_of_the_wrapper_is_named() -> None:
-    lines = wrapper(64).splitlines()
-    ports = [line for line in lines if line.strip().startswith(("input", "output"))]
-    assert sum("X_INTERFACE_INFO" in line for line in lines) == len(ports)
-    assert '"xilinx.com:interface:aximm:1.0 s_axi_lite AWADDR"' in wrapper(64)
-    assert '"xilinx.com:interface:axis:1.0 m_axis TLAST"' in wrapper(64)
-    assert f"range {ADDRESS_RANGE} " in scripts.package_ip("xc7z020clg400-1", [], [])
 
 
 def test_missing_vivado_is_one_clear_message(tmp_path: Path, monkeypatch) -> None:
@@ -603,31 +218,6 @@ def test_docker_gets_the_users_id_and_vivado_read_only(
     assert f"--volume {tmp_path}:/build --workdir /build narrowgauge:build" in text
     assert f"--env XILINXD_LICENSE_FILE=2100@server:{licence}" in text
     assert f"--user {os.getuid()}:{os.getgid()}" in " ".join(fake_docker()[0])
-
-
-def test_slack_is_judged_at_the_clock_that_was_asked_for() -> None:
-    text = (HERE / "fake_vivado_forms" / "timing_met.rpt").read_text()
-    timing = vivado_reports.read_timing(text)
-    assert timing.slack_at(100.0) == pytest.approx(0.521)
-    assert timing.slack_at(104.0) > 0 > timing.slack_at(107.0)
-    assert timing.slack_at(timing.most_mhz) == pytest.approx(0)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "| Design Timing Summary\n", "| Design Timing Summary\nWNS(ns)"]
-)
-def test_a_report_that_can_not_be_read_is_an_error(text: str) -> None:
-    with pytest.raises(MachineError, match="timing report can't be read"):
-        vivado_reports.read_timing(text)
-    with pytest.raises(MachineError, match="utilisation report can't be read"):
-        vivado_reports.read_utilisation(text)
-
-
-def test_ultrascale_reports_are_read_too() -> None:
-    rows = ["CLB LUTs*", "CLB Registers", "Block RAM Tile", "DSPs"]
-    text = "".join(f"| {row} | {n} | 0 | 0 | 99 | 0.1 |\n" for n, row in enumerate(rows, 1))
-    used = vivado_reports.read_utilisation(text)
-    assert used == {"lut": 1, "ff": 2, "bram36": 3, "dsp": 4}
 
 
 @needs_tcl
