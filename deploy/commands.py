@@ -52,8 +52,11 @@ def run(options: argparse.Namespace) -> Answer:
             print(f"{len(out)} frames, integers of {out.shape[1]} outputs: {options.out}")
         best = [meaning.names_of(classes) for classes in meaning.best(out)]
         source = accelerator.source
-        names = ", ".join(" > ".join(classes) for classes in best[:10])
         print(f"source        {source}")
+        if meaning.n_pixels > 1:
+            print(f"classes       of {meaning.n_pixels} pixels a frame, in --json")
+            return {"source": source, "classes": best}
+        names = ", ".join(" > ".join(classes) for classes in best[:10])
         print(f"classes       {names}{', ...' if len(best) > 10 else ''}")
     answer = {"source": source, "classes": [classes[0] for classes in best]}
     return {**answer, "best": best} if best and len(best[0]) > 1 else answer

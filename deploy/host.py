@@ -144,15 +144,18 @@ class OutputMeaning:
         is_class: a frame's integers are classes: the best, or several, the best first.
         scale, offset: float64, of shape () or (C,).
         class_names: by class, or None.
+        n_pixels: how often a frame has them, pixel after pixel; 1 of a network that ends in a
+            vector.
     """
 
     is_class: bool
     scale: np.ndarray
     offset: np.ndarray
     class_names: tuple[str, ...] | None
+    n_pixels: int = 1
 
     def dequantise(self, integers: np.ndarray) -> np.ndarray:
-        """float64 (N, C): scale * integer + offset.
+        """float64 (N, m): scale * integer + offset.
 
         Raises:
             UserError: classes leave the accelerator, which stand for no real number.
@@ -162,17 +165,30 @@ class OutputMeaning:
                 "this accelerator puts out classes, not scores",
                 fix="build it with --output scores",
             )
-        return integers.astype(np.float64) * self.scale + self.offset
+        return (self._by_pixel(integers) * self.scale + self.offset).reshape(integers.shape)
 
     def classify(self, integers: np.ndarray) -> np.ndarray:
-        """int64 (N,): the class of each frame, the lowest index among the greatest scores."""
+        """int64 (N,): the class of each frame, the lowest index among the greatest scores.
+
+        (N, pixels) where every pixel has one.
+        """
         if self.is_class:
-            return integers[:, 0].astype(np.int64)
-        return self.dequantise(integers).argmax(axis=1)
+            classes = self._by_pixel(integers)[..., 0].astype(np.int64)
+        else:
+            classes = self._by_pixel(self.dequantise(integers)).argmax(axis=-1)
+        return classes[:, 0] if self.n_pixels == 1 else classes
 
     def best(self, integers: np.ndarray) -> np.ndarray:
-        """int64 (N, k): the classes that leave, the best first; of scores the best one alone."""
-        return integers.astype(np.int64) if self.is_class else self.classify(integers)[:, None]
+        """int64 (N, k): the classes that leave, the best first; of scores the best one alone.
+
+        (N, pixels) where every pixel has one.
+        """
+        if self.is_class:
+            return integers.astype(np.int64)
+        return self.classify(integers).reshape(len(integers), -1)
+
+    def _by_pixel(self, values: np.ndarray) -> np.ndarray:
+        return values.reshape(len(values), self.n_pixels, -1)
 
     def names_of(self, classes: Sequence[int] | np.ndarray) -> list[str]:
         """The classes' names; the number as text of a class that has none."""
@@ -186,8 +202,11 @@ class OutputMeaning:
         Raises:
             ValueError, TypeError, KeyError: anything but such a meaning.
         """
-        kind, names = fields["kind"], fields["class_names"]
-        fits = {"class": n == 1, "classes": n > 1, "scores": True}
+        kind, names, n_pixels = fields["kind"], fields["class_names"], fields["n_pixels"]
+        if type(n_pixels) is not int or n_pixels < 1 or n % n_pixels:
+            raise ValueError(f"output_meaning.n_pixels {n_pixels!r} of {n} integers")
+        n //= n_pixels
+        fits = {"class": n == 1, "classes": n > 1 and n_pixels == 1, "scores": True}
         if not fits.get(kind, False):
             raise ValueError(f"output_meaning.kind {kind!r} of {n} integers")
         scale, offset = (np.asarray(fields[key], np.float64) for key in ("scale", "offset"))
@@ -195,4 +214,4 @@ class OutputMeaning:
             raise ValueError(f"output scale {scale.shape}, offset {offset.shape}")
         if names is not None and not all(_is_a_name(name) for name in names):
             raise ValueError(f"class names that are not printable text of 1 to {_LONGEST_NAME}")
-        return cls(kind != "scores", scale, offset, None if names is None else tuple(names))
+        return cls(kind != "scores", scale, offset, names and tuple(names), n_pixels)

@@ -130,8 +130,9 @@ class Manifest:
         if math.prod(steps.shape) != made.input.n:
             raise _refused(where, f"{steps.shape} inputs quantised, {made.input.n} sent")
         names = meaning.class_names
-        if names is not None and not meaning.is_class and len(names) != made.output.n:
-            raise _refused(where, f"{len(names)} class names, {made.output.n} scores")
+        n_scores = made.output.n // meaning.n_pixels
+        if names is not None and not meaning.is_class and len(names) != n_scores:
+            raise _refused(where, f"{len(names)} class names, {n_scores} scores")
         if names is not None and meaning.is_class and len(names) > made.output.hi + 1:
             raise _refused(where, f"{len(names)} class names, classes up to {made.output.hi}")
         return made

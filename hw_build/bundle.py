@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,6 +86,7 @@ def write_bundle(
             "scale": np.asarray(meaning.scale).tolist() if kind == "scores" else 1.0,
             "offset": np.asarray(meaning.offset).tolist() if kind == "scores" else 0.0,
             "class_names": None if class_names is None else list(class_names),
+            "n_pixels": math.prod(outputs.shape[1:-1]),
         },
         interval_cycles=simulated["interval"],
         latency_cycles=int(simulated["latency"]),

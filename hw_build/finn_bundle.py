@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,6 +103,7 @@ def write_finn_bundle(
             "scale": 1.0,
             "offset": 0.0,
             "class_names": None,
+            "n_pixels": math.prod(shapes["oshape_normal"][0][1:-1]),
         },
         interval_cycles=float(estimates["max_cycles"]),
         latency_cycles=int(estimates["critical_path_cycles"]),

@@ -232,10 +232,13 @@ def test_a_file_of_another_size_or_end_is_refused_before_it_is_a_zip(
         Bundle.read(whole)
 
 
+PLAIN = {"scale": 1.0, "offset": 0.0, "class_names": None, "n_pixels": 1}
+
+
 def test_a_class_beyond_its_names_is_its_number(tmp_path: Path) -> None:
     files, four_bits = toy_files(), Packing(1, 4, signed=False)
     files[OUTPUTS] = npy(np.arange(50).reshape(-1, 1) % 16)
-    meaning = {"kind": "class", "scale": 1.0, "offset": 0.0, "class_names": ["cat", "dog"]}
+    meaning = {"kind": "class", **PLAIN, "class_names": ["cat", "dog"]}
     path = write_toy(tmp_path / "b.zip", files, output=four_bits, output_meaning=meaning)
     names = Bundle.read(path).manifest.meaning.names_of([0, 1, 2, 15, -1])
     assert names == ["cat", "dog", "2", "15", "-1"]
@@ -247,7 +250,7 @@ def test_a_class_beyond_its_names_is_its_number(tmp_path: Path) -> None:
 def test_the_best_classes_come_in_their_order(tmp_path: Path) -> None:
     files, two = toy_files(), Packing(2, 4, signed=False)
     files[OUTPUTS] = npy(np.arange(100).reshape(-1, 2) % 16)
-    kind = {"kind": "classes", "scale": 1.0, "offset": 0.0, "class_names": None}
+    kind = {"kind": "classes", **PLAIN}
     path = write_toy(tmp_path / "b.zip", files, output=two, output_meaning=kind)
     meaning = Bundle.read(path).manifest.meaning
     integers = np.array([[3, 1], [0, 2]])
@@ -257,6 +260,27 @@ def test_the_best_classes_come_in_their_order(tmp_path: Path) -> None:
         meaning.dequantise(integers)
     for odd in ("class", "classes2", ["classes"]):  # a class is one integer
         rewrite(path, edit("output_meaning/kind", odd))
+        with pytest.raises(UserError, match="not the manifest"):
+            Bundle.read(path)
+
+
+def test_every_pixel_has_its_class_or_its_scores(tmp_path: Path) -> None:
+    files, six = toy_files(), Packing(6, 4, signed=False)
+    files[OUTPUTS] = npy(np.arange(300).reshape(-1, 6) % 16)
+    integers = np.array([[3, 1, 2, 0, 5, 4], [0, 2, 1, 1, 7, 7]])
+    classes = {"kind": "class", **PLAIN, "n_pixels": 6}
+    path = write_toy(tmp_path / "b.zip", files, output=six, output_meaning=classes)
+    meaning = Bundle.read(path).manifest.meaning
+    assert meaning.classify(integers).tolist() == meaning.best(integers).tolist()
+    assert meaning.classify(integers).tolist() == integers.tolist()
+    scores = {"kind": "scores", **PLAIN, "scale": [1.0, -1.0], "n_pixels": 3}
+    path = write_toy(tmp_path / "s.zip", files, output=six, output_meaning=scores)
+    meaning = Bundle.read(path).manifest.meaning
+    assert meaning.dequantise(integers).tolist()[0] == [3, -1, 2, 0, 5, -4]
+    assert meaning.classify(integers).tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert meaning.classify(-integers).tolist() == [[1, 1, 1], [1, 1, 1]]
+    for odd in (0, -3, 4, 1.5, True, "3", None):
+        rewrite(path, edit("output_meaning/n_pixels", odd))
         with pytest.raises(UserError, match="not the manifest"):
             Bundle.read(path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import time
 from collections.abc import Callable
@@ -50,7 +51,9 @@ def _compile(specimen, folder: Path, run) -> None:
     path, inputs = folder / "network.onnx", folder / "inputs.npy"
     onnx.save(specimen.model, path)
     np.save(inputs, specimen.inputs(200))
-    code, text = run(path, "--inputs", inputs, "--out", folder / "run")
+    # What has more inputs than the port moves in 100 cycles gets the rate that it can have.
+    rate = ("--target-fps", 500_000) if math.prod(specimen.shape) > 1600 else ()
+    code, text = run(path, "--inputs", inputs, "--out", folder / "run", *rate)
     assert code == 0, text
     kept = outputs(folder / "run")
     assert len(kept["rtl"]) == 200

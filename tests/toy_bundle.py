@@ -99,6 +99,7 @@ def toy_manifest(files: dict[str, bytes], **changes: Any) -> Manifest:
             "scale": 0.25,
             "offset": [0.0, 1.0, 0.0, 0.0],
             "class_names": ["a", "b", "c", "d"],
+            "n_pixels": 1,
         },
         interval_cycles=INTERVAL,
         latency_cycles=LATENCY,
