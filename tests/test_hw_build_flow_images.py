@@ -33,13 +33,17 @@ def test_images_reach_the_golden_model(name: str, tmp_path: Path) -> None:
         for name in IMAGE_ZOO
     ],
 )
-def test_images_reach_the_rtl(name: str, tmp_path: Path) -> None:
-    """1,000 inputs; every stream the golden model's, stalled too; every frame in its cycle."""
+def test_images_reach_the_board(name: str, tmp_path: Path) -> None:
+    """1,000 inputs; every stream the golden model's, stalled too; every frame in its cycle.
+
+    And once more through the bundle, the driver and a virtual board.
+    """
     specimen = IMAGE_ZOO[name]()
     onnx.save(specimen.model, tmp_path / "network.onnx")
     np.save(tmp_path / "X.npy", specimen.inputs(30))
-    options = ("--inputs", tmp_path / "X.npy", "--until", "simulation", "--out", tmp_path / "run")
-    assert main(["run", str(tmp_path / "network.onnx"), *map(str, options)]) == 0
+    options = ("--inputs", tmp_path / "X.npy", "--until", "board", "--no-synthesis")
+    command = ["run", tmp_path / "network.onnx", *options, "--out", tmp_path / "run"]
+    assert main([str(word) for word in command]) == 0
     record = json.loads((tmp_path / "run/07_simulation/simulation.json").read_text())
     assert [(gate["vectors"], gate["mismatches"]) for gate in record["gates"]] == [(1000, 0)] * 3
     with np.load(tmp_path / "run/outputs.npz") as file:
