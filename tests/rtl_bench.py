@@ -28,6 +28,7 @@ TOP = "bench"
 VERILATOR_FLAGS = (
     *("--cc", "-O3", "--no-assert", "--x-assign", "unique", "--x-initial", "unique"),
     *("--output-split", "0", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", TOP),
+    *("--output-split-cfuncs", "500"),  # one long function of thousands of gates takes minutes
 )
 CXX_FLAGS = (*verilator.CXX_FLAGS, "-O1")
 FAULTS = {
