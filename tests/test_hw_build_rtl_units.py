@@ -268,10 +268,15 @@ FAULTS = [
         ">= scores[lane*SCORE_BITS+:SCORE_BITS])",
     ),
     ("arg_max", "(~last || lane + step < LAST_LANES)", "1'b1"),
-    ("lane_joiner", "padding ? '0", "padding ? '1"),
-    ("lane_splitter", "beat == VECTOR - 1", "beat == VECTOR"),
+    ("lane_joiner", "padding ? {WIDTH{1'b0}}", "padding ? {WIDTH{1'b1}}"),
+    ("lane_splitter", "(count) == VECTOR - 1", "(count) == VECTOR"),
     ("mvu", "first2 ? start", "first2 & group2 == '0 ? start"),
 ]
+
+
+def test_every_fault_can_be_planted() -> None:
+    for module, old, _ in FAULTS:
+        assert (RTL_FOLDER / f"{module}.sv").read_text().count(old) == 1, (module, old)
 
 
 @pytest.mark.nightly

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import distributed
@@ -179,7 +180,9 @@ def start(text: str, tmp_path: Path, *options: str) -> tuple[subprocess.Popen[by
     """A sweep in a process of its own, and the metrics of its first point, which have begun."""
     out = tmp_path / "out"
     command = [sys.executable, "-m", "training.sweep", str(write_sweep(tmp_path, text))]
-    process = subprocess.Popen([*command, "--out", str(out), *options], cwd=ROOT)
+    # A shell's background jobs, and so these tests there, ignore interrupts: not this one.
+    hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen([*command, "--out", str(out), *options], cwd=ROOT, preexec_fn=hear)
     metrics = out / "small_s1" / f".{train.STAGE}.partial" / "metrics.jsonl"
     while not metrics.exists():
         assert process.poll() is None
