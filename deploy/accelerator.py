@@ -43,7 +43,8 @@ class Accelerator:
 
     Opening it verifies the bundle, loads the bitstream under a name of its content (a stale one of
     the same name can't stay), sets the clock and reads it back, compares the identity registers
-    with the build, and runs a few golden vectors, twice.
+    with the build, writes the network's weights where the build lets the host do that, and runs a
+    few golden vectors, twice.
 
     Args:
         bundle: a `Bundle`, or the path of one.
@@ -85,6 +86,7 @@ class Accelerator:
         self.clock_mhz = self.board.set_clock(self.clock_asked_mhz)
         if self.board.has_registers:
             self._check_identity()
+            self.bundle.memories().write(self.board.write)
         self._transfers = Transfers(
             self.board, self.manifest, self.clock_mhz, timeout_s, frames_per_transfer
         )

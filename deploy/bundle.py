@@ -21,12 +21,14 @@ import numpy as np
 from deploy.durable import machine_errors
 from deploy.errors import UserError
 from deploy.manifest import Manifest, Member
+from deploy.memories import Memories
 
 MANIFEST = "accelerator.json"
 INPUTS, OUTPUTS, LABELS = "vectors/inputs.npy", "vectors/outputs.npy", "vectors/labels.npy"
+MEMORIES = "weights/memories.npy"
 BITSTREAM, HANDOFF = "hardware/accelerator.bit", "hardware/accelerator.hwh"
 _CODE = re.compile(r"deploy/[a-z_][a-z0-9_]*\.py")
-_DATA = {INPUTS, OUTPUTS, LABELS}
+_DATA = {INPUTS, OUTPUTS, LABELS, MEMORIES}
 _HARDWARE = {BITSTREAM, HANDOFF}
 
 MOST_MANIFEST_BYTES = 16 << 20
@@ -96,6 +98,7 @@ class Bundle:
             ) from error
         bundle = cls(path, hashlib.sha256(content).hexdigest(), manifest, files)
         bundle.vectors()  # they are data: they are right or the bundle is refused
+        bundle.memories()
         return bundle
 
     @property
@@ -134,6 +137,24 @@ class Bundle:
                 expected=f"(N, {manifest.input.n}) and (N, {manifest.output.n}), N at least 1",
             )
         return GoldenVectors(inputs, outputs, labels)
+
+    def memories(self) -> Memories:
+        """What the host writes to the accelerator's memories; nothing where they are fixed.
+
+        Raises:
+            UserError: it doesn't fit the memories that the manifest tells of.
+        """
+        shapes, where = self.manifest.memories, f"{self.path}: {MEMORIES}"
+        if not shapes and MEMORIES not in self.files:
+            return Memories(())
+        try:
+            if MEMORIES not in self.files:
+                raise ValueError("no such member")
+            return Memories.of_flat(read_integers(self.files[MEMORIES], where), shapes)
+        except ValueError as error:
+            raise UserError(
+                "the weights don't fit the accelerator's memories", where=where, found=str(error)
+            ) from error
 
     def write(self, folder: Path, names: list[str] | None = None) -> None:
         """Writes members (all of them by default) below `folder`, which may exist.

@@ -53,6 +53,10 @@ class Executor(Protocol):
         """
         ...
 
+    def write(self, register: int, value: int) -> None:
+        """Writes the register at an offset, of those that write memories."""
+        ...
+
     def reset(self) -> None:
         """Forgets whatever it did before, as loading a bitstream does."""
         ...
@@ -92,6 +96,10 @@ class ProcessExecutor:
             head["input_stalls"],
             head["output_stalls"],
         )
+
+    def write(self, register: int, value: int) -> None:
+        """See `Executor`. Nothing comes back: there are many, and none can fail."""
+        send(self._stdin, {"register": register, "value": value}, b"")
 
     def reset(self) -> None:
         """See `Executor`."""
@@ -138,6 +146,9 @@ def serve(executor: Executor, requests: IO[bytes], replies: IO[bytes]) -> None:
     send(replies, {"source": executor.source, "identity": executor.identity}, b"")
     while (message := receive(requests)) is not None:
         head, body = message
+        if "register" in head:
+            executor.write(head["register"], head["value"])
+            continue
         if head.get("reset"):
             executor.reset()
             send(replies, {}, b"")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from deploy.host import InputSteps, OutputMeaning
 from deploy.packing import Packing
 from deploy.registers import MOST
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised by one whenever an older reader would misread the file."""
 
 FORM = "narrowgauge accelerator"
@@ -29,6 +29,7 @@ MOVERS = ("axi_dma", "finn_iodma")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PART = re.compile(r"[A-Za-z0-9-]{1,40}")
 _MOST_TEXTS, _LONGEST_TEXT = 1000, 1000
+_MOST_MEMORIES = 1 << 16
 _MOST_BITS = 1 << 27
 """Of a frame: more is no stream of ours."""
 
@@ -58,6 +59,7 @@ class Manifest:
         accuracy: of the simulated RTL on the labelled vectors, or None.
         hashes: sha256 by what was hashed.
         versions: by tool.
+        memories: of those that the host writes, by number: words, and pieces of 32 bits of one.
         members: the bundle's other files by path.
     """
 
@@ -76,6 +78,7 @@ class Manifest:
     hashes: Mapping[str, str]
     versions: Mapping[str, str]
     members: Mapping[str, Member]
+    memories: Sequence[tuple[int, int]] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -213,6 +216,19 @@ def _members(fields: Any) -> dict[str, Member]:
     return members
 
 
+def _memories(value: Any) -> tuple[tuple[int, int], ...]:
+    if not isinstance(value, list) or len(value) > _MOST_MEMORIES:
+        raise ValueError(f"memories {repr(value)[:40]}")
+    whole = _number(1, _MOST_BITS)
+    shapes = []
+    for entry in value:
+        words, pieces = entry
+        if not isinstance(words, int) or not isinstance(pieces, int):
+            raise ValueError(f"a memory of {repr(entry)[:40]}")
+        shapes.append((int(whole(words)), int(whole(pieces))))
+    return tuple(shapes)
+
+
 def _board(value: Any) -> str:
     if value not in BOARDS:
         raise ValueError(f"unknown board {repr(value)[:40]}")
@@ -241,4 +257,5 @@ _READERS: dict[str, Any] = {
     "hashes": _texts,
     "versions": _texts,
     "members": _members,
+    "memories": _memories,
 }

@@ -1,7 +1,8 @@
 """The accelerator's AXI4-Lite registers: one map for the RTL, the driver and the virtual board.
 
 32-bit data, byte offsets. Counters count clock cycles of the accelerator (FRAMES_DONE: frames)
-since they were cleared, and saturate at 2**32 - 1.
+since they were cleared, and saturate at 2**32 - 1. WEIGHTS and what follows it are there where the
+host may replace weights; see `deploy.memories`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from deploy.errors import UserError
 MAGIC = 0x4E475747
 """What register MAGIC reads: "NGWG"."""
 
-VERSION = 1
+VERSION = 2
 """Of this map; another map has another version."""
 
 CLEAR_COUNTERS = 1
@@ -36,7 +37,7 @@ class Register:
 
 REGISTERS = (
     Register("MAGIC", 0x00, "ro", "0x4E475747: this is an accelerator with this kind of map"),
-    Register("VERSION", 0x04, "ro", "1: the version of the map"),
+    Register("VERSION", 0x04, "ro", "2: the version of the map"),
     Register("IDENTITY0", 0x08, "ro", "bits 255 to 224 of the build's sha256"),
     Register("IDENTITY1", 0x0C, "ro", "bits 223 to 192 of it"),
     Register("IDENTITY2", 0x10, "ro", "bits 191 to 160 of it"),
@@ -54,6 +55,10 @@ REGISTERS = (
     Register("OUTPUT_STALLS", 0x2C, "ro", "cycles in which the accelerator waits for the output"),
     Register("LATENCY", 0x30, "ro", "from the first input beat taken to the first frame's end"),
     Register("INTERVAL", 0x34, "ro", "between the ends of the last two frames"),
+    Register("WEIGHTS", 0x38, "rw", "what the host says it wrote to the memories; 0 after reset"),
+    Register("MEMORY", 0x3C, "rw", "the number of the memory that is written"),
+    Register("DATA", 0x40, "rw", "32 bits of a word of it, the lowest first"),
+    Register("WORD", 0x44, "rw", "the address that the word is written to"),
 )
 
 OFFSETS = {register.name: register.offset for register in REGISTERS}

@@ -111,6 +111,9 @@ class Logic:
         return made, "tlast did not come" if self.faults.lost_tlast else ""
 
 
+_OF_MEMORIES = {OFFSETS[name] for name in ("WEIGHTS", "MEMORY", "DATA", "WORD")}
+
+
 class RegisterBlock:
     """The registers of `deploy.registers`, their counters filled in by the executor's answers."""
 
@@ -144,6 +147,10 @@ class RegisterBlock:
     def write(self, offset: int, value: int) -> None:
         if offset == OFFSETS["FRAMES"]:
             self.values[offset] = value
+        elif offset in _OF_MEMORIES:
+            self._logic.executor.write(offset, value)
+            if offset == OFFSETS["WEIGHTS"]:
+                self.values[offset] = value
         elif offset == OFFSETS["CONTROL"] and value & CLEAR_COUNTERS:
             for name in ("CYCLES", "FRAMES_DONE", "INPUT_STALLS", "OUTPUT_STALLS"):
                 self._set(name, 0)

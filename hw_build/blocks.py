@@ -7,11 +7,12 @@ cycles, estimates) is computed from these records.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
+from deploy.memories import Memories
 from deploy.packing import Packing
 
 from .graph import IntType
@@ -90,6 +91,13 @@ class Memory:
         digits = -(-self.width // 4)
         return "".join(f"{word:0{digits}x}\n" for word in self.words)
 
+    @property
+    def pieces(self) -> np.ndarray:
+        """As the host writes it: uint32 (words, pieces of 32 bits), the lowest piece first."""
+        n_bytes = 4 * -(-self.width // 32)
+        data = b"".join(word.to_bytes(n_bytes, "little") for word in self.words)
+        return np.frombuffer(data, "<u4").reshape(len(self.words), -1)
+
 
 @dataclass(frozen=True, eq=False)
 class Block:
@@ -116,6 +124,29 @@ class Block:
     def sink(self) -> Stream:
         """The first output, of most blocks the only one."""
         return self.sinks[0]
+
+
+def with_memory_numbers(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """The blocks, those with memories that the host may write told the number of their first."""
+    numbered, n = [], 0
+    for block in blocks:
+        if block.parameters.get("WRITABLE"):
+            parameters = {**block.parameters, "FIRST_MEMORY": n}
+            numbered.append(replace(block, parameters=parameters))
+            n += len(block.memories)
+        else:
+            numbered.append(block)
+    return tuple(numbered)
+
+
+def writable_memories(blocks: tuple[Block, ...]) -> tuple[Memory, ...]:
+    """The memories that the host may write, by their numbers."""
+    return tuple(m for block in blocks if block.parameters.get("WRITABLE") for m in block.memories)
+
+
+def memories_of(blocks: tuple[Block, ...]) -> Memories:
+    """What the host writes to them."""
+    return Memories([memory.pieces for memory in writable_memories(blocks)])
 
 
 def ports(blocks: tuple[Block, ...]) -> tuple[Stream, Stream]:

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 import deploy
-from deploy.bundle import BITSTREAM, HANDOFF, INPUTS, LABELS, MANIFEST, OUTPUTS
+from deploy.bundle import BITSTREAM, HANDOFF, INPUTS, LABELS, MANIFEST, MEMORIES, OUTPUTS
 from deploy.manifest import Manifest, Member
 
-from .blocks import Block, ports
+from .blocks import Block, memories_of, ports
 from .boards import Board
 from .emit import identity_of
 from .executors import scores_layer
@@ -67,6 +67,9 @@ def write_bundle(
     }
     if labels is not None:
         files[LABELS] = npy_bytes(labels.astype(np.int64))
+    memories = memories_of(blocks)
+    if memories.contents:
+        files[MEMORIES] = npy_bytes(memories.to_flat())
     if hardware is not None:
         for name in (BITSTREAM, HANDOFF):
             files[name] = (hardware / Path(name).name).read_bytes()
@@ -94,6 +97,7 @@ def write_bundle(
         hashes=hashes,
         versions=versions,
         members=members_of(files),
+        memories=[content.shape for content in memories.contents],
     )
     write_members(path, manifest, files)
     return manifest

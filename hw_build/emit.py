@@ -13,7 +13,7 @@ from deploy.durable import digest_of, sha256_of
 from deploy.registers import identity_words
 from deploy.sealed import MANIFEST
 
-from .blocks import Block, Stream, inner_streams, ports
+from .blocks import Block, Stream, inner_streams, ports, writable_memories
 
 RTL_FOLDER = Path(__file__).parent / "rtl"
 MODULES = (
@@ -25,6 +25,7 @@ MODULES = (
     "compressed_dot_product",
     "dot_product",
     "threshold_search",
+    "memory_writer",
     "stream_fifo",
     "replay_buffer",
     "lane_splitter",
@@ -127,6 +128,7 @@ def top_level(blocks: tuple[Block, ...], port_bits: int) -> str:
         f"    {REGISTER_PORTS[-1]}",
         ");",
     ]
+    lines += _memory_bus(blocks)
     for stream in inner_streams(blocks):
         lines += [f"  // {_describe(stream)}", *_wires(stream)]
     for block in blocks:
@@ -142,9 +144,10 @@ def top_level(blocks: tuple[Block, ...], port_bits: int) -> str:
         "      .tvalid(m_axis_tvalid), .tready(m_axis_tready), .tlast(m_axis_tlast)",
         "  );",
         "  axi_lite_registers #(",
-        f'      .IDENTITY_FILE("{IDENTITY}"), .OUTPUT_BEATS({last.beats})',
+        f'      .IDENTITY_FILE("{IDENTITY}"), .OUTPUT_BEATS({last.beats}),',
+        f"      .WRITABLE({int(bool(writable_memories(blocks)))})",
         "  ) registers (",
-        "      .clk(clk), .resetn(resetn), .frames(frames),",
+        "      .clk(clk), .resetn(resetn), .frames(frames), .memory_bus(memory_bus),",
         *(f"      .{name}({name})," for name in map(_port_name, REGISTER_PORTS)),
         "      .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),",
         "      .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready),",
@@ -169,6 +172,14 @@ def _input_data(first: Stream, port_bits: int) -> list[str]:
     ]
 
 
+def _memory_bus(blocks: tuple[Block, ...]) -> list[str]:
+    """What the host writes, from the registers to the units; some accelerators have no unit."""
+    wire = "  wire [49:0] memory_bus;"
+    if any(block.module == "mvu" for block in blocks):
+        return [wire]
+    return ["  // verilator lint_off UNUSEDSIGNAL", wire, "  // verilator lint_on UNUSEDSIGNAL"]
+
+
 def _describe(stream: Stream) -> str:
     many = f"{stream.vectors} vectors of " if stream.vectors > 1 else ""
     note = f", {stream.padding} lanes of a vector padding" if stream.padding else ""
@@ -186,8 +197,10 @@ def _wires(stream: Stream) -> list[str]:
 def _instance(block: Block, port: Stream) -> list[str]:
     parameters = dict(block.parameters)
     values = [f'.{k}("{v}")' if isinstance(v, str) else f".{k}({v})" for k, v in parameters.items()]
+    bus = ""
     if block.module == "mvu":
         values.append(".COMPRESS(COMPRESS)")
+        bus = " .memory_bus(memory_bus),"
     ends = [*named_ports("s", block.sources), *named_ports("m", block.sinks)]
     connections = []
     for name, stream in ends:
@@ -201,7 +214,7 @@ def _instance(block: Block, port: Stream) -> list[str]:
         f"  {block.module} #(",
         *_wrapped(values),
         f"  ) {block.name}_{block.module} (",
-        "      .clk(clk), .resetn(resetn),",
+        f"      .clk(clk), .resetn(resetn),{bus}",
         *connections,
         "  );",
     ]

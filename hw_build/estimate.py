@@ -18,15 +18,16 @@ from .dot_product_cells import dot_product_cells
 from .estimate_streams import stream_block_resources
 from .folding import Folding, weight_memory
 from .graph import Depthwise, IntType, MatVec, TensorInfo, Threshold
-from .mvu_memory import WEIGHT_KINDS, act_kind, weight_planes
+from .lower_units import alone, is_writable
+from .mvu_memory import WEIGHT_KINDS, act_kind, span_of_any, weight_planes
 from .resources import (
     Resources,
     block_memory,
     counter_bits,
     lut_ram_luts,
     rom_columns,
-    rom_in_block_memory,
     rom_luts,
+    weights_in_block_memory,
 )
 
 ERROR: dict[str, int | float | str] = {
@@ -59,6 +60,7 @@ class _Unit:
     depthwise: int = 0
     multiplier: int = 1
     block_memory: int = 0
+    writable: int = 0
     ones: tuple[float, ...] = ()  # of weights that are constants: shares of ones by plane
 
     @property
@@ -93,13 +95,19 @@ def _unit(u: _Unit) -> Resources:
     if u.ones:
         pass
     elif u.block_memory:
-        memory = block_memory(u.words, weights, written=False)
+        memory = block_memory(u.words, weights, written=bool(u.writable))
         lut, ff, bram = lut + memory.lut, ff + memory.ff, memory.bram36
+    elif u.writable:
+        lut, ff = lut + lut_ram_luts(u.words, weights), ff + weights
     else:
         lut += rom_luts(u.words, weights)
         ff += rom_columns(u.words, weights)
-    # few words make few different columns, but sharing them is not always the best mapping
-    lut += max(rom_luts(u.fold_out, starts), 0.5 * starts if u.fold_out > 2 else 0.0)
+    if u.writable:
+        lut += lut_ram_luts(u.fold_out, starts)
+        ff += 32 * ceil(max(weights, starts) / 32)  # the word that the host shifts in
+    else:
+        # few words make few different columns, but sharing them is not always the best mapping
+        lut += max(rom_luts(u.fold_out, starts), 0.5 * starts if u.fold_out > 2 else 0.0)
     if u.fold_in > 1:
         ff += starts
     beat, group = counter_bits(u.fold_in), counter_bits(u.fold_out)
@@ -122,7 +130,11 @@ def _unit(u: _Unit) -> Resources:
     else:
         ff += starts + group
         for stage in range(u.level_bits - 1):
-            lut += u.pe * _comparison(u.fold_out * (2 << stage), u.sum_bits)
+            words = u.fold_out * (2 << stage)
+            if u.writable:
+                lut += u.pe * (lut_ram_luts(words, u.sum_bits) + u.sum_bits / 2)
+            else:
+                lut += u.pe * _comparison(words, u.sum_bits)
             ff += u.pe * (stage + 2) + 1
             if stage < u.level_bits - 2:
                 ff += starts + group
@@ -163,7 +175,7 @@ def mvu_resources(
             simd=simd,
             pe=pe,
             ones=facts.ones if weight_memory(matvec, fold)[0] == 1 else (),
-            block_memory=int(rom_in_block_memory(*weight_memory(matvec, fold), fold.memory)),
+            block_memory=_block_memory(matvec, threshold, fold),
             act_kind=act_kind(source.type),
             act_bits=source.type.bits,
             **facts.parameters,
@@ -177,9 +189,7 @@ def depthwise_resources(
     """One depthwise unit of PE rows a beat, or that of a Threshold alone (`layer` None)."""
     if layer is None:
         assert threshold is not None
-        layer = _ALONE.setdefault(
-            threshold, Depthwise(threshold.name, threshold.source, _ones(source.n_channels))
-        )
+        layer = _ALONE.setdefault(threshold, alone(threshold, source.n_channels))
     facts = _facts_of(layer, threshold, source)
     rows, n_positions = layer.weights.shape
     per_channel = rows // layer.n_channels(source)
@@ -188,7 +198,7 @@ def depthwise_resources(
         _Unit(
             fold_in=n_positions,
             fold_out=rows // pe,
-            block_memory=int(rom_in_block_memory(*weight_memory(layer, fold), fold.memory)),
+            block_memory=_block_memory(layer, threshold, fold),
             simd=1,
             pe=pe,
             act_kind=act_kind(source.type),
@@ -201,8 +211,10 @@ def depthwise_resources(
     )
 
 
-def _ones(n_channels: int) -> np.ndarray:
-    return np.ones((n_channels, 1), np.int64)
+def _block_memory(layer: MatVec | Depthwise, threshold: Threshold | None, fold: Folding) -> int:
+    writable = is_writable(layer, threshold)
+    memory = weight_memory(layer, fold)
+    return int(weights_in_block_memory(*memory, fold.memory, writable=writable))
 
 
 def _facts_of(layer: MatVec | Depthwise, threshold: Threshold | None, source: TensorInfo) -> _Facts:
@@ -231,6 +243,9 @@ class _Facts:
             factor = 2 if source.type.bipolar else 1
             lowest = int(((info.lo - middle) // factor).min())
             highest = int(((info.hi - middle) // factor).max())
+            if is_writable(layer, threshold):
+                span = span_of_any(info.lo, info.hi, factor)
+                lowest, highest = int(span.min()), int(span.max())
         planes = weight_planes(layer.weights, layer.weight_kind, layer.weight_bits)
         self.ones = tuple(float(share) for share in planes.mean(axis=(0, 2)))
         self.parameters = {
@@ -240,6 +255,7 @@ class _Facts:
             "sum_bits": max(2, IntType.holding(min(lowest, -1), highest).bits),
             "level_bits": level_bits,
             "out_base": 0 if threshold is None or threshold.type.bipolar else threshold.base,
+            "writable": int(is_writable(layer, threshold)),
         }
 
 
@@ -259,7 +275,7 @@ def block_resources(block: Block) -> Resources:
 def _ones_of_constants(block: Block) -> tuple[float, ...]:
     """The share of ones in each plane of weights whose words are all alike, else nothing."""
     (weights,) = (m for m in block.memories if m.file == block.parameters["WEIGHT_FILE"])
-    if len(set(weights.words)) > 1:
+    if len(set(weights.words)) > 1 or block.parameters["WRITABLE"]:
         return ()
     bits = np.array([weights.words[0] >> i & 1 for i in range(weights.width)])
     planes = bits.reshape(-1, int(block.parameters["WEIGHT_BITS"]), int(block.parameters["SIMD"]))

@@ -51,9 +51,12 @@ def _transfer_end(n: dict[str, int]) -> Resources:
 
 
 def _registers(n: dict[str, int]) -> Resources:
-    """The bus, and six counters of 32 bits that saturate; a counter of a frame's beats."""
-    counter = counter_bits(n["output_beats"])
-    return Resources(lut=139 + 1.4 * counter, ff=333 + counter)
+    """The bus, and six counters of 32 bits that saturate; a counter of a frame's beats.
+
+    Where the host writes memories, a register that is read, and the bus to them.
+    """
+    counter, writable = counter_bits(n["output_beats"]), n["writable"]
+    return Resources(lut=139 + 1.4 * counter + 35 * writable, ff=333 + counter + 86 * writable)
 
 
 def _fifo(n: dict[str, int]) -> Resources:

@@ -44,20 +44,26 @@ class Folding:
 
 
 def weight_memory(layer: MatVec | Depthwise, fold: Folding) -> tuple[int, int]:
-    """Words and bits of a word of the layer's weights; one word if they are all the same."""
+    """Words and bits of a word of the layer's weights; one word if they are one constant."""
     rows, columns = layer.weights.shape
     simd = fold.simd if isinstance(layer, MatVec) else 1
     words = ceil(columns / simd) * ceil(rows / fold.pe)
     padded = rows % fold.pe or columns % simd
     alike = layer.weights.min() == layer.weights.max() and not padded
-    return 1 if alike else words, fold.pe * simd * layer.weight_bits
+    constant = alike and layer.writable is None
+    return 1 if constant else words, fold.pe * simd * layer.weight_bits
 
 
 def legal_memories(layer: Layer, fold: Folding) -> tuple[str, ...]:
-    """What `memory` of the layer's folding may be: one word of weights is constants, in logic."""
+    """What `memory` of the layer's folding may be: one word of weights is constants, in logic.
+
+    Unless the host may write it: then it is in LUTs.
+    """
     if not isinstance(layer, MatVec | Depthwise):
         return ("auto",)
-    return ("auto", "lut", "block" if weight_memory(layer, fold)[0] > 1 else "logic")
+    if weight_memory(layer, fold)[0] > 1:
+        return ("auto", "lut", "block")
+    return ("auto", "lut") if layer.writable is not None else ("auto", "lut", "logic")
 
 
 def port_lanes(shape: tuple[int, ...], bits: int, port_bits: int) -> int:

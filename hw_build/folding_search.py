@@ -21,6 +21,7 @@ from .folding import (
     divisors,
     fused_thresholds,
     legal_foldings,
+    legal_memories,
     port_choices,
     port_lanes,
     weight_memory,
@@ -47,7 +48,7 @@ from .graph import (
 from .lower_images import concat_block, max_pool_block, pad_block, upsample_block, window_block
 from .lower_streams import add_block, convert
 from .lower_units import arg_max_block, top_k_block
-from .resources import PRICES, Prices, Resources, rom_in_block_memory
+from .resources import PRICES, Prices, Resources, weights_in_block_memory
 
 MOST_SIMD = 128
 """Wider dot products are folded only where the interval leaves no choice: each doubling of SIMD
@@ -338,8 +339,9 @@ class _Search:
             return fold
         words, width = weight_memory(layer, fold)
         if words == 1:
-            return replace(fold, memory="logic")
-        block = rom_in_block_memory(words, width, prices=self.prices)
+            return replace(fold, memory=legal_memories(layer, fold)[-1])
+        writable = layer.writable is not None
+        block = weights_in_block_memory(words, width, prices=self.prices, writable=writable)
         return replace(fold, memory="block" if block else "lut")
 
 

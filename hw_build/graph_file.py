@@ -16,7 +16,7 @@ from hw_build.graph import Graph, Meaning
 from hw_build.input_quantiser import InputQuantiser
 from hw_build.layer_file import layer_from_json, layer_to_json
 
-SCHEMA = 3
+SCHEMA = 4
 """Raised by one whenever an older reader would misread the files."""
 
 GRAPH_FILE, WEIGHTS_FILE = "graph.json", "weights.npz"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .int_type import IntType, TensorInfo
+from .int_type import IntType, TensorInfo, WeightType
 from .layers import Weighted
 
 
@@ -90,6 +90,7 @@ class Depthwise(Weighted):
     name: str
     source: str
     weights: np.ndarray
+    writable: WeightType | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -110,7 +111,10 @@ class Depthwise(Weighted):
             np.repeat(bound.reshape(-1, n_channels).T, per_channel, axis=0)
             for bound in (x.lo, x.hi)
         )  # (C * m, K)
-        ends = np.stack([self.weights * lows, self.weights * highs])
+        if self.writable is not None:
+            ends = np.stack(self.writable.products(lows, highs))
+        else:
+            ends = np.stack([self.weights * lows, self.weights * highs])
         lo, hi = ends.min(axis=0).sum(axis=1), ends.max(axis=0).sum(axis=1)
         shape = (*x.shape[:-1], len(self.weights))
         return TensorInfo(shape, IntType.holding(int(lo.min()), int(hi.max())), lo, hi)

@@ -58,6 +58,57 @@ class IntType:
 
 BIPOLAR = IntType(1, signed=True, bipolar=True)
 
+WEIGHT_LEVELS = {"binary": {-1, 1}, "ternary": {-1, 0, 1}, "quinary": {-2, -1, 0, 1, 2}}
+
+
+@dataclass(frozen=True)
+class WeightType:
+    """Weights as a unit's memory codes them: `kind` is "binary", "ternary", "quinary" or "int".
+
+    One takes 1, 2 and 3 bits of the named kinds, and `bits` in two's complement of "int".
+    """
+
+    kind: str
+    bits: int
+
+    @property
+    def lo(self) -> int:
+        return min(WEIGHT_LEVELS.get(self.kind, {-(1 << (self.bits - 1))}))
+
+    @property
+    def hi(self) -> int:
+        return max(WEIGHT_LEVELS.get(self.kind, {(1 << (self.bits - 1)) - 1}))
+
+    def __str__(self) -> str:
+        return f"INT{self.bits}" if self.kind == "int" else self.kind
+
+    @classmethod
+    def parse(cls, text: str) -> WeightType:
+        """The inverse of `str`."""
+        if text in WEIGHT_LEVELS:
+            return cls(text, list(WEIGHT_LEVELS).index(text) + 1)
+        return cls("int", IntType.parse(text).bits)
+
+    @classmethod
+    def of(cls, weights: np.ndarray) -> WeightType:
+        """The type with the cheapest arithmetic that holds all of them."""
+        values = set(np.unique(weights).tolist())
+        for kind, levels in WEIGHT_LEVELS.items():
+            if values <= levels:
+                return cls.parse(kind)
+        return cls("int", IntType.holding(min(-1, int(weights.min())), int(weights.max())).bits)
+
+    def holds(self, weights: np.ndarray) -> bool:
+        """Whether every weight is one of this type."""
+        if self.kind == "int":
+            return bool(self.lo <= weights.min() and weights.max() <= self.hi)
+        return set(np.unique(weights).tolist()) <= WEIGHT_LEVELS[self.kind]
+
+    def products(self, lo: np.ndarray, hi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest product of any such weight with an x from `lo` to `hi`."""
+        ends = np.stack([weight * bound for weight in (self.lo, self.hi) for bound in (lo, hi)])
+        return ends.min(axis=0), ends.max(axis=0)
+
 
 @dataclass(frozen=True)
 class TensorInfo:

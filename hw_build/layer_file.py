@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from .graph import IntType, Layer
+from .int_type import WeightType
 
 KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(Layer)}
 
@@ -22,7 +23,7 @@ def layer_to_json(layer: Layer, arrays: dict[str, np.ndarray]) -> dict[str, Any]
             key = f"{layer.name}.{field.name}"
             arrays[key] = _narrow(value)
             value = {"array": key, "shape": list(value.shape)}
-        elif isinstance(value, IntType):
+        elif isinstance(value, IntType | WeightType):
             value = str(value)
         elif isinstance(value, tuple):
             value = list(value)
@@ -45,6 +46,10 @@ def _read(value: Any, kind: str, arrays: Mapping[str, np.ndarray]) -> Any:
         return arrays[value["array"]].astype(np.int64)
     if kind == "IntType":
         return IntType.parse(value)
+    if kind == "WeightType | None":
+        return None if value is None else WeightType.parse(value)
+    if kind == "bool":
+        return bool(value)
     if kind.startswith("tuple"):
         return tuple(value) if "str" in kind else tuple(int(n) for n in value)
     return int(value) if kind == "int" else str(value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .int_type import IntType, TensorInfo
+from .int_type import IntType, TensorInfo, WeightType
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,29 +27,29 @@ class Input:
 
 
 class Weighted:
-    """What layers with integer weights share."""
+    """What layers with integer weights share.
+
+    `writable` is the type of the weights that the host may put in their place at run time, or None
+    where they are fixed. Ranges are then proven for any weights of that type.
+    """
 
     weights: np.ndarray
+    writable: WeightType | None
+
+    @property
+    def weight_type(self) -> WeightType:
+        """How the weights are coded: as what the host may write, or in the cheapest way."""
+        return self.writable or WeightType.of(self.weights)
 
     @property
     def weight_kind(self) -> str:
-        """'binary', 'ternary', 'quinary' or 'int': the cheapest arithmetic that is exact."""
-        values = set(np.unique(self.weights).tolist())
-        for kind, levels in WEIGHT_LEVELS.items():
-            if values <= levels:
-                return kind
-        return "int"
+        """'binary', 'ternary', 'quinary' or 'int'."""
+        return self.weight_type.kind
 
     @property
     def weight_bits(self) -> int:
-        """Bits that one weight takes in memory: 1, 2 and 3 for the named kinds."""
-        if self.weight_kind != "int":
-            return {"binary": 1, "ternary": 2, "quinary": 3}[self.weight_kind]
-        signed = IntType.holding(min(-1, int(self.weights.min())), int(self.weights.max()))
-        return signed.bits
-
-
-WEIGHT_LEVELS = {"binary": {-1, 1}, "ternary": {-1, 0, 1}, "quinary": {-2, -1, 0, 1, 2}}
+        """Bits that one weight takes in memory."""
+        return self.weight_type.bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +64,7 @@ class MatVec(Weighted):
     name: str
     source: str
     weights: np.ndarray
+    writable: WeightType | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -72,9 +73,13 @@ class MatVec(Weighted):
     def infer(self, x: TensorInfo) -> TensorInfo:
         if self.weights.ndim != 2 or self.weights.shape[1] != x.n_channels:
             raise ValueError(f"{self.name}: weights {self.weights.shape} on input {x.shape}")
-        positive, negative = np.maximum(self.weights, 0), np.minimum(self.weights, 0)
-        lo = positive @ x.lo + negative @ x.hi
-        hi = positive @ x.hi + negative @ x.lo
+        if self.writable is not None:
+            least, greatest = self.writable.products(x.lo, x.hi)
+            lo, hi = (np.full(len(self.weights), ends.sum()) for ends in (least, greatest))
+        else:
+            positive, negative = np.maximum(self.weights, 0), np.minimum(self.weights, 0)
+            lo = positive @ x.lo + negative @ x.hi
+            hi = positive @ x.hi + negative @ x.lo
         shape = (*x.shape[:-1], len(self.weights))
         return TensorInfo(shape, IntType.holding(int(lo.min()), int(hi.max())), lo, hi)
 
@@ -85,7 +90,8 @@ class Threshold:
 
     `thresholds` is an int64 array of shape (C, K), ascending along K; equal neighbours are a
     level that no value reaches. A threshold above the range of x is never reached, one at or
-    below its low end always. A bipolar output has K = 1, base = -1, step = 2.
+    below its low end always. A bipolar output has K = 1, base = -1, step = 2. The host may put
+    others in the place of `writable` thresholds, so that every level may be reached.
     """
 
     name: str
@@ -94,6 +100,7 @@ class Threshold:
     base: int
     step: int
     type: IntType
+    writable: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -104,6 +111,10 @@ class Threshold:
             raise ValueError(f"{self.name}: {len(self.thresholds)} rows for {x.shape}")
         if (np.diff(self.thresholds, axis=1) < 0).any():
             raise ValueError(f"{self.name}: thresholds do not ascend")
+        if self.writable:
+            ends = (self.base, self.base + self.step * self.thresholds.shape[1])
+            lo, hi = (np.full(len(self.thresholds), end) for end in ends)
+            return TensorInfo(x.shape, self.type, lo, hi)
         lo = self.base + self.step * (x.lo[:, None] >= self.thresholds).sum(axis=1)
         hi = self.base + self.step * (x.hi[:, None] >= self.thresholds).sum(axis=1)
         return TensorInfo(x.shape, self.type, lo, hi)

@@ -49,6 +49,8 @@ class LoneBlock:
     @property
     def has_constant_weights(self) -> bool:
         """Whether it is an `mvu` all of whose weight words are alike, which takes no memory."""
+        if self.block.parameters.get("WRITABLE"):
+            return False
         file = self.block.parameters.get("WEIGHT_FILE")
         return any(m.file == file and len(set(m.text.split())) == 1 for m in self.block.memories)
 

@@ -9,8 +9,9 @@ import numpy as np
 from .blocks import Block, Stream
 from .folding import Folding
 from .graph import ArgMax, Depthwise, IntType, MatVec, TensorInfo, Threshold, TopK
+from .int_type import WeightType
 from .mvu_memory import MvuMemory, act_kind, depthwise_memory, mvu_memory
-from .resources import rom_in_block_memory
+from .resources import weights_in_block_memory
 
 
 def matvec_block(
@@ -26,7 +27,15 @@ def matvec_block(
         "FOLD_OUT": folds[1],
         "SIMD": fold.simd,
         "PE": fold.pe,
-        **_unit_parameters(layer.name, threshold, memory, x.type, sink, fold),
+        **_unit_parameters(
+            layer.name,
+            threshold,
+            memory,
+            x.type,
+            sink,
+            fold,
+            writable=is_writable(layer, threshold),
+        ),
     }
     cycles = stream.vectors * folds[0] * folds[1]
     return Block("mvu", layer.name, (stream,), (sink,), parameters, cycles, memory.memories)
@@ -42,8 +51,7 @@ def depthwise_block(
     """The unit of a Depthwise and the Threshold fused into it, or of a Threshold alone."""
     if layer is None:
         assert threshold is not None
-        ones = np.ones((x.n_channels, 1), np.int64)
-        layer = Depthwise(threshold.name, threshold.source, ones)
+        layer = alone(threshold, x.n_channels)
     memory = depthwise_memory(layer.name, layer, threshold, x, fold.pe)
     rows, n_positions = layer.weights.shape
     folds = (n_positions, rows // fold.pe)
@@ -55,10 +63,30 @@ def depthwise_block(
         "FOLD_OUT": folds[1],
         "SIMD": 1,
         "PE": fold.pe,
-        **_unit_parameters(layer.name, threshold, memory, x.type, sink, fold),
+        **_unit_parameters(
+            layer.name,
+            threshold,
+            memory,
+            x.type,
+            sink,
+            fold,
+            writable=is_writable(layer, threshold),
+        ),
     }
     cycles = stream.vectors * folds[0] * folds[1]
     return Block("mvu", layer.name, (stream,), (sink,), parameters, cycles, memory.memories)
+
+
+def is_writable(layer: MatVec | Depthwise, threshold: Threshold | None) -> bool:
+    """Whether the host may replace the weights or the thresholds of a unit."""
+    return layer.writable is not None or (threshold is not None and threshold.writable)
+
+
+def alone(threshold: Threshold, n_channels: int) -> Depthwise:
+    """What the unit of a Threshold alone multiplies with: one."""
+    ones = np.ones((n_channels, 1), np.int64)
+    writable = WeightType.of(ones) if threshold.writable else None
+    return Depthwise(threshold.name, threshold.source, ones, writable)
 
 
 def _unit_sink(
@@ -76,10 +104,14 @@ def _unit_parameters(
     act: IntType,
     sink: Stream,
     fold: Folding,
+    *,
+    writable: bool,
 ) -> dict[str, int | str]:
     plain = threshold is None or threshold.type.bipolar
     weights = memory.memories[-1]
-    n_words = len(weights.words) if len(set(weights.words)) > 1 else 1  # a constant is no memory
+    n_words = len(weights.words)
+    if not writable and len(set(weights.words)) == 1:
+        n_words = 1  # a constant is no memory
     return {
         "WEIGHT_KIND": memory.weight_kind,
         "WEIGHT_BITS": memory.weight_bits,
@@ -90,7 +122,10 @@ def _unit_parameters(
         "LEVEL_BITS": memory.level_bits,
         "OUT_BITS": sink.type.bits,
         "OUT_BASE": 0 if plain else threshold.base,
-        "BLOCK_MEMORY": int(rom_in_block_memory(n_words, weights.width, fold.memory)),
+        "BLOCK_MEMORY": int(
+            weights_in_block_memory(n_words, weights.width, fold.memory, writable=writable)
+        ),
+        "WRITABLE": int(writable),
         "WEIGHT_FILE": f"{name}_weight.mem",
         "START_FILE": f"{name}_start.mem",
         "THRESHOLD_FILE": f"{name}_threshold",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from deploy.errors import UserError
 
-from .blocks import Block, Stream
+from .blocks import Block, Stream, with_memory_numbers
 from .folding import Folding, fused_thresholds, port_lanes
 from .graph import (
     Add,
@@ -48,7 +48,7 @@ def lower(graph: Graph, folding: dict[str, Folding], port_bits: int = 64) -> tup
             raise UserError("a layer that nobody reads", where=f"layer {layer.name}")
         lowering.layer(layer)
     lowering.output(graph.output.name)
-    return tuple(lowering.blocks)
+    return with_memory_numbers(tuple(lowering.blocks))
 
 
 class _Lowering:

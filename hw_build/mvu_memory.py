@@ -7,7 +7,7 @@ bipolar inputs, otherwise 1). All constants meet in the value that an accumulato
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -92,7 +92,7 @@ def mvu_memory(
     columns = matvec.weights.shape[1]
     weights = _padded(matvec, pe, simd)
     y_at_zero = _zero(source.type) * weights[:, :columns].sum(axis=1)
-    info = MatVec(name, matvec.source, weights[:, :columns]).infer(source)  # of padding rows too
+    info = replace(matvec, weights=weights[:, :columns]).infer(source)  # of padding rows too
     return _memory(name, matvec, weights, threshold, source.type, y_at_zero, info, pe, simd)
 
 
@@ -171,6 +171,8 @@ def _memory(
         starts = -middle
         relative = table - middle[:, None]
         extremes = np.concatenate([p_lo - middle, p_hi - middle, relative.min(1), relative.max(1)])
+        if layer.writable is not None or threshold.writable:
+            extremes = span_of_any(lo, hi, factor)
         sum_bits = max(2, IntType.holding(min(int(extremes.min()), -1), int(extremes.max())).bits)
         for stage in range(level_bits - 1):
             # prefix r of `stage + 1` bits asks for the threshold in the middle of what it leaves
@@ -191,6 +193,12 @@ def _memory(
     coded = coded.transpose(0, 3, 1, 2, 4).reshape(n_groups * n_beats, -1)
     memories.append(Memory(f"{name}_weight.mem", coded.shape[1], words_of(coded, 1)))
     return MvuMemory(WEIGHT_KINDS[kind], bits, shift, sum_bits, level_bits, tuple(memories))
+
+
+def span_of_any(lo: np.ndarray, hi: np.ndarray, factor: int) -> np.ndarray:
+    """How far sums from `lo` to `hi` may lie from any threshold, and thresholds from each other."""
+    span = -((lo - hi - 1) // factor)
+    return np.concatenate([-span, span])
 
 
 def group_major(table: np.ndarray, pe: int) -> np.ndarray:

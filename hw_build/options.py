@@ -33,7 +33,8 @@ class Options:
     DEFAULT_TARGET_FPS is met as far as the network and the board allow. `fit` is a share of the
     board's resources, 0 to 1, to be filled; `oversize` goes on where the estimate exceeds them.
     `fifo` is one of FIFO_CHOICES or the path of a file of depths, `vivado` where Vivado runs,
-    `backend` one of BACKENDS.
+    `backend` one of BACKENDS. `writable` lets the host replace weights and thresholds at run time;
+    `onto` is a run with such hardware, which this network's are written to.
     """
 
     model: Path
@@ -52,6 +53,8 @@ class Options:
     trace: bool = False
     vivado: str = "auto"
     backend: str = "rtl"
+    writable: bool = False
+    onto: Path | None = None
 
     @property
     def fifo_file(self) -> Path | None:
@@ -67,6 +70,6 @@ class Options:
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Options:
         """The inverse of `to_json`."""
-        paths = ("model", "vectors", "inputs", "folding")
+        paths = ("model", "vectors", "inputs", "folding", "onto")
         made = {k: Path(v) if k in paths and v is not None else v for k, v in fields.items()}
         return cls(**{**made, "board": board_named(fields["board"])})

@@ -47,17 +47,26 @@ class Prices:
 PRICES = Prices()
 
 
-def rom_in_block_memory(
-    words: int, width: int, memory: str = "auto", prices: Prices = PRICES
+def weights_in_block_memory(
+    words: int,
+    width: int,
+    memory: str = "auto",
+    prices: Prices = PRICES,
+    *,
+    writable: bool = False,
 ) -> bool:
-    """Whether a ROM of random bits is put in block RAM; one of a single word never is.
+    """Whether weights are put in block RAM; a single word never is.
 
-    `memory` is a folding's: "auto" takes the cheaper of both by `prices`.
+    `memory` is a folding's: "auto" takes the cheaper of both by `prices`. In LUTs they are a ROM of
+    random bits, or where they are `writable` a RAM.
     """
     if words == 1 or memory != "auto":
         return words > 1 and memory == "block"
-    in_luts = Resources(lut=rom_luts(words, width), ff=rom_columns(words, width))
-    return prices.cost(block_memory(words, width, written=False)) < prices.cost(in_luts)
+    if writable:
+        in_luts = Resources(lut=lut_ram_luts(words, width), ff=width)
+    else:
+        in_luts = Resources(lut=rom_luts(words, width), ff=rom_columns(words, width))
+    return prices.cost(block_memory(words, width, written=writable)) < prices.cost(in_luts)
 
 
 def ram_in_block_memory(words: int, width: int) -> bool:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from deploy.answers import add_json
 from deploy.errors import UserError
+from deploy.run_directory import RunDirectory
 
 from .bitstream.vivado import PLACES
-from .boards import BOARDS, board_named
+from .boards import BOARDS, Board, board_named
 from .options import BACKENDS, DEFAULT_TARGET_FPS, FIFO_CHOICES, STAGE_NAMES, Options
+from .pipeline.folders import FOLDING, GRAPH
 
 MODEL, VECTORS = "model.onnx", "vectors.npz"
 
@@ -45,6 +47,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="auto|minimal|FILE",
         help="FIFO depths: sized for full speed (auto), to the last beat (minimal, slower), or by "
         "stream, as a run wrote them",
+    )
+    add(
+        "--writable",
+        action="store_true",
+        help="weights and thresholds in memories that the host writes over AXI4-Lite: other "
+        "networks of this structure then run on the same bitstream (--onto)",
+    )
+    add(
+        "--onto",
+        type=Path,
+        metavar="RUN",
+        help="build no hardware: write this network's weights to that of RUN, made with --writable",
     )
     add("--folding", type=Path, metavar="FILE", help="PE and SIMD by layer, as a run wrote them")
     add(
@@ -112,8 +126,11 @@ def options_of(arguments: argparse.Namespace) -> Options:
             raise UserError("not a positive number", where=option, found=str(value))
     board.require_clock(clock_mhz)
     _check_fit(arguments)
+    _check_onto(arguments)
     if arguments.seed < 0:
         raise UserError("a seed is 0 or more", where="--seed", found=str(arguments.seed))
+    if arguments.onto is not None:
+        arguments.folding, arguments.fifo = _hardware(arguments.onto, board)
     fifo_file = None if arguments.fifo in FIFO_CHOICES else Path(arguments.fifo)
     files = {"--inputs": arguments.inputs, "--folding": arguments.folding, "--fifo": fifo_file}
     for option, path in files.items():
@@ -138,6 +155,8 @@ def options_of(arguments: argparse.Namespace) -> Options:
         trace=arguments.trace,
         vivado=_vivado_place(arguments),
         backend=arguments.backend,
+        writable=arguments.writable,
+        onto=arguments.onto,
     )
 
 
@@ -157,6 +176,50 @@ def _check_fit(arguments: argparse.Namespace) -> None:
             found=f"{' and '.join(given)} beside it",
             fix="give one of them",
         )
+
+
+def _check_onto(arguments: argparse.Namespace) -> None:
+    """UserError if another option asks for what the hardware of --onto has settled."""
+    settled = {
+        "--writable": arguments.writable,
+        "--target-fps": arguments.target_fps is not None,
+        "--fit": arguments.fit is not None,
+        "--folding": arguments.folding is not None,
+        "--fifo": arguments.fifo != "auto",
+    }
+    given = [option for option, value in settled.items() if value]
+    if arguments.onto is not None and given:
+        raise UserError(
+            "the hardware of --onto is built already",
+            found=f"{' and '.join(given)} beside it",
+            fix="leave it out, or build hardware of its own without --onto",
+        )
+    if arguments.backend == "finn" and (arguments.onto is not None or arguments.writable):
+        raise UserError(
+            "weights are written at run time to our RTL alone",
+            found="--backend finn",
+            fix="leave out --writable and --onto",
+        )
+
+
+def _hardware(onto: Path, board: Board) -> tuple[Path, str]:
+    """The files with the folding and the FIFOs of the run whose hardware is taken."""
+    from .folded import FIFO_FILE, FOLDING_FILE  # what they need takes its time
+
+    made_by = f"python -m hw_build.flow run {onto} --writable"
+    run = RunDirectory(onto)
+    built_for = run.manifest(FOLDING, made_by=made_by)["config"]["board"]
+    if built_for != board.name:
+        raise UserError(
+            "the hardware of --onto is for another board",
+            where=str(onto),
+            found=built_for,
+            expected=board.name,
+            fix=f"--board {built_for}",
+        )
+    run.stage(GRAPH, made_by=made_by)
+    folder = run.stage(FOLDING, made_by=made_by)
+    return folder / FOLDING_FILE, str(folder / FIFO_FILE)
 
 
 def _vivado_place(arguments: argparse.Namespace) -> str:

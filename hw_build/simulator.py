@@ -12,7 +12,7 @@ import numpy as np
 from deploy.errors import GateError, MachineError
 from deploy.registers import CLEAR_COUNTERS, MOST, OFFSETS
 
-from .blocks import Block, Stream, inner_streams, ports
+from .blocks import Block, Stream, inner_streams, memories_of, ports
 from .graph import Graph
 
 _POINTER = ctypes.c_void_p
@@ -302,10 +302,20 @@ class Simulator:
         """A register of the accelerator, by its name in `deploy.registers`."""
         return self._library.sim_read_register(self._handle, OFFSETS[name])
 
+    def write_register(self, offset: int, value: int) -> None:
+        """Writes a register of the accelerator, at an offset of `deploy.registers`."""
+        self._library.sim_write_register(self._handle, offset, value)
+
+    def write_memories(self) -> None:
+        """Writes what the blocks' writable memories hold, as a driver does."""
+        memories_of(self._blocks).write(
+            lambda name, value: self.write_register(OFFSETS[name], value)
+        )
+
     def _begin_transfer(self, frames: int) -> None:
         """What the driver does before it starts the DMA."""
-        self._library.sim_write_register(self._handle, OFFSETS["FRAMES"], frames)
-        self._library.sim_write_register(self._handle, OFFSETS["CONTROL"], CLEAR_COUNTERS)
+        self.write_register(OFFSETS["FRAMES"], frames)
+        self.write_register(OFFSETS["CONTROL"], CLEAR_COUNTERS)
 
     def _check_counters(self, job: _Job, ends: np.ndarray) -> None:
         """GateError if a counter of the accelerator is not what was seen from outside."""

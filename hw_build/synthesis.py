@@ -21,7 +21,7 @@ from deploy.registers import identity_words
 from deploy.store import Store
 
 from . import netlist
-from .blocks import Block, Memory, ports
+from .blocks import Block, Memory, ports, writable_memories
 from .lone_block import ADDERS, LEAVES, LoneBlock, copies_of
 from .yosys import run_yosys, yosys_version
 
@@ -105,7 +105,11 @@ def with_port_blocks(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
     """
     _, last = ports(blocks)
     end = Block("transfer_end", "transfer", (last,), (last,), {"BEATS": last.beats}, 0)
-    parameters = {"IDENTITY_FILE": "registers.mem", "OUTPUT_BEATS": last.beats}
+    parameters = {
+        "IDENTITY_FILE": "registers.mem",
+        "OUTPUT_BEATS": last.beats,
+        "WRITABLE": int(bool(writable_memories(blocks))),
+    }
     identity = Memory("registers.mem", 32, identity_words(digest_of("any build")))
     registers = Block("axi_lite_registers", "registers", (), (), parameters, 0, (identity,))
     return (*blocks, end, registers)

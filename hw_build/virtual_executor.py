@@ -46,6 +46,10 @@ class RtlExecutor:
         out = done.beats.astype("<u8").view(np.uint8)
         return Execution(out, done.frame_ends, done.input_stalls, done.output_stalls)
 
+    def write(self, register: int, value: int) -> None:
+        """See `deploy.executors.Executor`."""
+        self._simulator.write_register(register, value)
+
     def reset(self) -> None:
         """Holds the accelerator's reset."""
         self._simulator.reset()
@@ -77,6 +81,9 @@ class GoldenExecutor:
         shaped = inputs.reshape(frames, *self._graph.input.shape)
         outputs = execute(self._graph, shaped, keep=[name])[name].reshape(frames, -1)
         return Execution(self._received.pack(outputs).reshape(-1))
+
+    def write(self, register: int, value: int) -> None:
+        """Weights are those of its run: golden vectors of another network come out wrong."""
 
     def reset(self) -> None:
         """It remembers nothing."""

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_bundle import npy, toy, toy_files, toy_manifest, write_toy
 
-from deploy.bundle import INPUTS, LABELS, MANIFEST, OUTPUTS, Bundle, read_integers
+from deploy.bundle import INPUTS, LABELS, MANIFEST, MEMORIES, OUTPUTS, Bundle, read_integers
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.manifest import Manifest
 from deploy.packing import Packing
@@ -95,7 +95,7 @@ CHANGES = {
     "no manifest": (lambda f: f.pop(MANIFEST), "has no manifest"),
     "no json": (lambda f: f.update({MANIFEST: b"{"}), "not the manifest"),
     "deep json": (lambda f: f.update({MANIFEST: b"[" * 100_000}), "not the manifest"),
-    "other version": (edit("schema", 2), "another version"),
+    "other version": (edit("schema", 1), "another version"),
     "other form": (edit("form", "x"), "not the manifest"),
     "unknown key": (edit("more", 1), "not the manifest"),
     "endless frame": (edit("latency_cycles", 1 << 31), "s for a frame"),
@@ -121,8 +121,33 @@ CHANGES = {
     "shape": (edit("quantiser/shape", [1 << 60]), "not the manifest"),
     "scale": (edit("output_meaning/scale", [1, 2, 3]), "not the manifest"),
     "names": (edit("output_meaning/class_names", ["a"]), "not the manifest"),
+    "memories": (edit("memories", [[1, 2, 3]]), "not the manifest"),
+    "memory of nothing": (edit("memories", [[0, 1]]), "not the manifest"),
+    "memories without weights": (edit("memories", [[4, 1]]), "don't fit the accelerator's mem"),
     "member size": (edit(f"members/{INPUTS.replace('/', '|')}", 1), "not the manifest"),
 }
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    files = toy_files()
+    for pieces, shapes in (
+        (np.zeros(7, np.uint32), [(4, 2)]),
+        (np.zeros(8, np.int32), [(4, 2)]),
+        (np.zeros((4, 2), np.uint32), [(4, 2)]),
+        (np.zeros(8, np.uint32), []),
+    ):
+        given = {**files, MEMORIES: npy(pieces)}
+        path = write_toy(tmp_path / "b.zip", given, memories=shapes)
+        with pytest.raises(UserError, match="don't fit the accelerator's memories"):
+            Bundle.read(path)
+    path = write_toy(
+        tmp_path / "b.zip",
+        {**files, MEMORIES: npy(np.arange(8, dtype=np.uint32))},
+        memories=[(2, 2), (4, 1)],
+    )
+    first, second = Bundle.read(path).memories().contents
+    assert first.tolist() == [[0, 1], [2, 3]]
+    assert second.tolist() == [[4], [5], [6], [7]]
 
 
 @pytest.mark.parametrize("name", CHANGES)

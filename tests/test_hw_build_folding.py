@@ -37,7 +37,7 @@ from hw_build.graph import (
     Window,
 )
 from hw_build.lowering import lower
-from hw_build.resources import rom_in_block_memory
+from hw_build.resources import weights_in_block_memory
 
 
 def network(seed: int, sizes: list[int], output: str = "scores") -> Graph:
@@ -307,7 +307,7 @@ def test_memories_are_chosen_by_cost_or_by_the_file() -> None:
     assert block_memory(folding, "conv0") == 0
     assert block_memory({**folding, "conv0": Folding(4, 3, "block")}, "conv0") == 1
     assert block_memory({**folding, "conv0": Folding(1, 1)}, "conv0") == 0
-    wide, narrow = rom_in_block_memory(512, 36), rom_in_block_memory(512, 3)
+    wide, narrow = weights_in_block_memory(512, 36), weights_in_block_memory(512, 3)
     assert (wide, narrow) == (True, False)
 
 

@@ -34,12 +34,12 @@ OUTPUTS = (
 )
 READ_ONLY = {
     0x00: 0x4E475747,
-    0x04: 1,
+    0x04: 2,
     **{0x08 + 4 * i: IDENTITY[i] for i in range(4)},
 }
 FRAMES, CONTROL = 0x18, 0x1C
 COUNTERS = (0x20, 0x24, 0x28, 0x2C, 0x30, 0x34)
-UNKNOWN = (0x38, 0x3C, 0x40, 0x60, 0x98, 0x120, 0x418, 0x81C, 0xFFC)
+UNKNOWN = (0x38, 0x3C, 0x40, 0x44, 0x60, 0x98, 0x120, 0x418, 0x81C, 0xFFC)
 
 
 def top_text() -> str:
@@ -271,7 +271,7 @@ def board(library: ctypes.CDLL):
 def test_what_the_map_says(board: Board) -> None:
     assert {address: board.read(address) for address in READ_ONLY} == READ_ONLY
     assert board.read(FRAMES) == board.out["frames"] == 0
-    assert [board.read(a, wait=2) for a in (CONTROL, *COUNTERS, *UNKNOWN)] == [0] * 16
+    assert [board.read(a, wait=2) for a in (CONTROL, *COUNTERS, *UNKNOWN)] == [0] * 17
 
 
 @pytest.mark.parametrize("gap", [-3, -1, 0, 1, 3])

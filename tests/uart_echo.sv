@@ -61,10 +61,13 @@ module accelerator #(
       random <= 16'd1;
     end
   end
+  // verilator lint_off UNUSEDSIGNAL
+  wire [49:0] memory_bus;
+  // verilator lint_on UNUSEDSIGNAL
   axi_lite_registers #(
       .IDENTITY_FILE("identity.mem"), .OUTPUT_BEATS(COPIES)
   ) registers (
-      .clk(clk), .resetn(resetn), .frames(frames),
+      .clk(clk), .resetn(resetn), .frames(frames), .memory_bus(memory_bus),
       .s_axi_lite_awaddr(s_axi_lite_awaddr), .s_axi_lite_awprot(s_axi_lite_awprot),
       .s_axi_lite_awvalid(s_axi_lite_awvalid), .s_axi_lite_awready(s_axi_lite_awready),
       .s_axi_lite_wdata(s_axi_lite_wdata), .s_axi_lite_wstrb(s_axi_lite_wstrb),

@@ -14,7 +14,7 @@ from deploy.errors import GateError
 from deploy.registers import CLEAR_COUNTERS
 from deploy.uart import BAUD, Port, UartAccelerator
 
-from ..blocks import Block, ports
+from ..blocks import Block, memories_of, ports
 from ..gates import GateResult, compare
 from ..golden import execute
 from ..graph import Graph
@@ -54,6 +54,7 @@ def check_over_uart(
     sent, received = (flat(stream).packing(64) for stream in ports(blocks))
     board = UartAccelerator(port)
     board.require(identity)
+    memories_of(blocks).write(board.write_register)
     board.write_register("FRAMES", n)
     board.write_register("CONTROL", CLEAR_COUNTERS)
     results = []

@@ -40,7 +40,7 @@ def build_bitstream(flow: Flow) -> None:
         return
 
     def body(folder: Path) -> None:
-        blocks = flow.blocks(flow.imported)
+        blocks = flow.blocks_as_built()
         plan = make_plan(flow.folder(RTL), blocks, options.board, options.clock_mhz)
         work = folder / "work"
         built = build(plan, vivado, work, say=flow.say)
@@ -67,7 +67,7 @@ def _build_for_ecp5(flow: Flow) -> None:
     def body(folder: Path) -> None:
         imported = flow.imported
         blocks = flow.blocks(imported)
-        plan = make_ecp5_plan(rtl, blocks, options.board, options.clock_mhz)
+        plan = make_ecp5_plan(rtl, flow.blocks_as_built(), options.board, options.clock_mhz)
         summary = build_ecp5(plan, folder, say=flow.say)
         with np.load(golden) as file:
             inputs = file["inputs"][:N_FRAMES]

@@ -17,7 +17,7 @@ from ..options import Options
 from ..source_digest import source_digest
 from ..terminal import say
 from ..vectors import Vectors, exported_vectors, given_vectors
-from .folders import FOLDING, GRAPH
+from .folders import FOLDING, GRAPH, HARDWARE
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,16 @@ class Flow:
     def blocks(self, imported: Imported):
         """The accelerator's blocks, from the graph, the folding and the FIFOs of this run."""
         return load_blocks(self.folder(FOLDING), imported.graph, self.options.board.dma_bits)
+
+    def blocks_as_built(self):
+        """The same with the memories that the hardware comes with, before the host writes any."""
+        return self.blocks(graph_file.load(hardware_of(self.folder(GRAPH))))
+
+
+def hardware_of(folder: Path) -> Path:
+    """In a graph stage's folder: the graph that the hardware is built from."""
+    other = folder / HARDWARE
+    return other if other.is_dir() else folder
 
 
 def read_json(path: Path) -> dict[str, Any]:

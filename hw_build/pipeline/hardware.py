@@ -111,7 +111,7 @@ def write_rtl(flow: Flow) -> None:
     """SystemVerilog and memory files."""
 
     def body(folder: Path) -> None:
-        emit(flow.blocks(flow.imported), folder, flow.options.board.dma_bits)
+        emit(flow.blocks_as_built(), folder, flow.options.board.dma_bits)
 
     flow.stage(
         RTL,

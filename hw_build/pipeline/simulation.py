@@ -35,6 +35,8 @@ def simulate(flow: Flow) -> None:
         trace = folder / "trace.fst" if flow.options.trace else None
         scores = scores_layer(graph)
         with Simulator(library, blocks, graph, rtl, trace, flow.options.board.dma_bits) as model:
+            if flow.options.onto is not None:
+                model.write_memories()
             check = partial(check_batch, model, graph, blocks, layer=scores)
             with progress("RTL simulation, frames") as show:
                 whole = check(inputs=inputs, progress=show)
@@ -78,7 +80,7 @@ def synthesise_blocks(flow: Flow) -> None:
     """LUTs, registers and block RAMs of each block by Yosys; not placed, not timed."""
 
     def body(folder: Path) -> None:
-        blocks = flow.blocks(flow.imported)
+        blocks = flow.blocks_as_built()
         with progress("Yosys synthesis, blocks") as show:
             results = synthesise(flow.folder(RTL), blocks, progress=show)
         write_json(folder / "synthesis.json", {name: asdict(r) for name, r in results.items()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from ..executors import check_software, classes_of
 from ..importer import import_qonnx
 from ..progress import progress
 from ..vectors import integers_of
-from .context import Flow, write_json
-from .folders import GOLDEN, GRAPH
+from ..writable import onto, writable
+from .context import Flow, hardware_of, write_json
+from .folders import GOLDEN, GRAPH, HARDWARE
 
 
 def make_graph(flow: Flow) -> None:
@@ -25,13 +26,27 @@ def make_graph(flow: Flow) -> None:
 
     def body(folder: Path) -> None:
         imported = import_qonnx(options.model, options.output, options.input_type, seen)
+        if options.onto is not None:
+            hardware = graph_file.load(hardware_of(options.onto / GRAPH))
+            graph_file.save(hardware, folder / HARDWARE)
+            note = f"weights and thresholds are written at run time, to what {options.onto} built"
+            graph = onto(imported.graph, hardware.graph, str(options.onto))
+            imported = replace(imported, graph=graph, notes=(*imported.notes, note))
+        elif options.writable:
+            imported = replace(imported, graph=writable(imported.graph))
         graph_file.save(imported, folder)
 
+    config = {"output": options.output, "input_type": options.input_type, "seen_type": seen}
+    inputs = {"model": options.model}
+    if options.writable:
+        config["writable"] = True
+    if options.onto is not None:
+        inputs["onto"] = options.onto / GRAPH
     flow.stage(
         GRAPH,
         body,
-        config={"output": options.output, "input_type": options.input_type, "seen_type": seen},
-        inputs={"model": options.model},
+        config=config,
+        inputs=inputs,
         tools={"onnx": version("onnx"), "qonnx": version("qonnx")},
     )
 

@@ -2,7 +2,7 @@
 // reads 0, and writing it does nothing.
 //
 //   0x00 MAGIC      read        0x4E475747
-//   0x04 VERSION    read        1, of this map
+//   0x04 VERSION    read        2, of this map
 //   0x08 IDENTITY   read        four words, of a file that names the build
 //   0x18 FRAMES     read/write  of a transfer; 0 after reset
 //   0x1C CONTROL    write       bit 0 clears the counters below
@@ -13,10 +13,21 @@
 //   0x30 LATENCY                read
 //   0x34 INTERVAL               read
 //
+// And where WRITABLE is 1, to replace what is in the memories of matrix-vector units:
+//
+//   0x38 WEIGHTS    read/write  what the host says is in them; 0 after reset
+//   0x3C MEMORY     write       the number of the memory that is written
+//   0x40 DATA       write       32 bits of a word, the lowest first
+//   0x44 WORD       write       the address that the word is written to
+//
+// These four take whole words alone. `memory_bus` is {write, shift, number of the memory, data or
+// address}, for memory_writer.
+//
 // Every ready and valid comes from a register. Write address and write data come in any order.
 module axi_lite_registers #(
     parameter IDENTITY_FILE = "identity.mem",
-    parameter integer OUTPUT_BEATS = 1    // beats of a frame at the output
+    parameter integer OUTPUT_BEATS = 1,   // beats of a frame at the output
+    parameter integer WRITABLE = 0        // 1: the host can write memories
 ) (
     input  wire        clk,
     input  wire        resetn,
@@ -51,10 +62,11 @@ module axi_lite_registers #(
     input  wire        m_axis_tvalid,
     input  wire        m_axis_tready,
     input  wire        m_axis_tlast,
-    output wire [31:0] frames
+    output wire [31:0] frames,
+    output wire [49:0] memory_bus
 );
   localparam [31:0] MAGIC = 32'h4E475747;
-  localparam [31:0] VERSION = 32'd1;
+  localparam [31:0] VERSION = 32'd2;
   (* rom_style = "distributed" *) reg [31:0] identity[0:3];
   initial $readmemh(IDENTITY_FILE, identity);
 
@@ -97,6 +109,43 @@ module axi_lite_registers #(
     end
   end
 
+  wire [31:0] weights;
+  generate
+    if (WRITABLE != 0) begin : memories
+      reg to_weights, to_memory, to_data, to_word;
+      reg [31:0] weights_now, bus_data;
+      reg [15:0] number;
+      reg bus_shift, bus_write;
+      wire whole = write & (&strobes);
+      assign weights = weights_now;
+      assign memory_bus = {bus_write, bus_shift, number, bus_data};
+      always_ff @(posedge clk) begin
+        if (~address_held) begin
+          to_weights <= s_axi_lite_awaddr[11:2] == 10'h0e;
+          to_memory <= s_axi_lite_awaddr[11:2] == 10'h0f;
+          to_data <= s_axi_lite_awaddr[11:2] == 10'h10;
+          to_word <= s_axi_lite_awaddr[11:2] == 10'h11;
+        end
+        bus_data <= data;
+        if (whole & to_memory) number <= data[15:0];
+      end
+      always_ff @(posedge clk) begin
+        if (!resetn) begin
+          weights_now <= '0;
+          bus_shift <= 1'b0;
+          bus_write <= 1'b0;
+        end else begin
+          if (whole & to_weights) weights_now <= data;
+          bus_shift <= whole & to_data;
+          bus_write <= whole & to_word;
+        end
+      end
+    end else begin : no_memories
+      assign weights = '0;
+      assign memory_bus = '0;
+    end
+  endgenerate
+
   // Reads: one at a time.
   wire [31:0] cycles, frames_done, input_stalls, output_stalls, latency, interval;
   reg [31:0] found;
@@ -121,6 +170,7 @@ module axi_lite_registers #(
       10'h0b: found = output_stalls;
       10'h0c: found = latency;
       10'h0d: found = interval;
+      10'h0e: found = weights;
       default: found = 32'h0;
     endcase
   end

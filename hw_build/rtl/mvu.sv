@@ -27,6 +27,8 @@ module mvu #(
     parameter integer OUT_BITS = 1,      // bits of an output lane
     parameter integer OUT_BASE = 0,      // the integer that level 0 stands for
     parameter integer BLOCK_MEMORY = 0,  // 1: weights in block RAM, 0: in LUTs; one word: in logic
+    parameter integer WRITABLE = 0,      // 1: the host may write the memories, see memory_writer
+    parameter integer FIRST_MEMORY = 0,  // of WRITABLE: thresholds by stage, starts, weights
     parameter integer COMPRESS = 1,      // see dot_product
     parameter WEIGHT_FILE = "w.mem",
     parameter START_FILE = "s.mem",      // what accumulators start with, PE a word
@@ -34,6 +36,10 @@ module mvu #(
 ) (
     input  wire                   clk,
     input  wire                   resetn,
+    // Nobody listens where weights are fixed.
+    // verilator lint_off UNUSEDSIGNAL
+    input  wire [49:0]            memory_bus,
+    // verilator lint_on UNUSEDSIGNAL
     input  wire [((DEPTHWISE!=0)?PE/MULTIPLIER:SIMD)*ACT_BITS-1:0] s_axis_tdata,
     input  wire                   s_axis_tvalid,
     output wire                   s_axis_tready,
@@ -49,6 +55,33 @@ module mvu #(
   localparam integer GROUP_BITS = (FOLD_OUT > 1) ? $clog2(FOLD_OUT) : 1;
   localparam integer LEVEL_WIDTH = (LEVEL_BITS > 0) ? LEVEL_BITS : SUM_BITS;
   localparam integer STAGES = (LEVEL_BITS > 1) ? LEVEL_BITS - 1 : 0;
+
+  // What the host writes: a word, where, and to which of the memories.
+  localparam integer WORD_LANES =
+      (PE * ROW_BITS > PE * SUM_BITS) ? (PE * ROW_BITS + 31) / 32 : (PE * SUM_BITS + 31) / 32;
+  localparam integer WEIGHT_BASE = 32 * (WORD_LANES - (PE * ROW_BITS + 31) / 32);
+  localparam integer SUM_BASE = 32 * (WORD_LANES - (PE * SUM_BITS + 31) / 32);
+  // verilator lint_off UNUSEDSIGNAL
+  wire [WORD_LANES*32-1:0] new_word;
+  wire [31:0] new_address;
+  wire [STAGES+1:0] write_memory;
+  wire [PE*ROW_BITS-1:0] new_weights = new_word[WEIGHT_BASE+:PE*ROW_BITS];
+  wire [PE*SUM_BITS-1:0] new_sums = new_word[SUM_BASE+:PE*SUM_BITS];
+  // verilator lint_on UNUSEDSIGNAL
+  generate
+    if (WRITABLE != 0) begin : writable
+      memory_writer #(
+          .FIRST(FIRST_MEMORY), .MEMORIES(STAGES + 2), .LANES(WORD_LANES)
+      ) writer (
+          .clk(clk), .bus(memory_bus), .word(new_word), .write(write_memory),
+          .address(new_address)
+      );
+    end else begin : fixed
+      assign new_word = '0;
+      assign new_address = '0;
+      assign write_memory = '0;
+    end
+  endgenerate
 
   // The vector is taken once and replayed for every group of rows, but for DEPTHWISE.
   wire [LANES*ACT_BITS-1:0] act;
@@ -109,20 +142,33 @@ module mvu #(
         assign planes1[(DEPTHWISE!=0)?i*ACT_BITS+j:j*SIMD+i] = act1[i*ACT_BITS+j];
       end
     end
-    if (WORDS == 1) begin : constants
-      (* rom_style = "distributed" *) reg [PE*ROW_BITS-1:0] memory[0:0];
+    if (WORDS == 1) begin : one_word
+      (* rom_style = "distributed", ram_style = "distributed" *)
+      reg [PE*ROW_BITS-1:0] memory[0:0];
       initial $readmemh(WEIGHT_FILE, memory);
+      if (WRITABLE != 0) begin : writable
+        always_ff @(posedge clk) if (write_memory[STAGES+1]) memory[0] <= new_weights;
+      end
       assign weights1 = memory[0];
     end else if (BLOCK_MEMORY != 0) begin : block
       (* rom_style = "block", ram_style = "block" *) reg [PE*ROW_BITS-1:0] memory[0:WORDS-1];
       reg [PE*ROW_BITS-1:0] word;
       initial $readmemh(WEIGHT_FILE, memory);
+      if (WRITABLE != 0) begin : writable
+        always_ff @(posedge clk)
+          if (write_memory[STAGES+1]) memory[new_address[ADDRESS_BITS-1:0]] <= new_weights;
+      end
       always_ff @(posedge clk) if (fire) word <= memory[address];
       assign weights1 = word;
     end else begin : distributed
-      (* rom_style = "distributed" *) reg [PE*ROW_BITS-1:0] memory[0:WORDS-1];
+      (* rom_style = "distributed", ram_style = "distributed" *)
+      reg [PE*ROW_BITS-1:0] memory[0:WORDS-1];
       reg [PE*ROW_BITS-1:0] word;
       initial $readmemh(WEIGHT_FILE, memory);
+      if (WRITABLE != 0) begin : writable
+        always_ff @(posedge clk)
+          if (write_memory[STAGES+1]) memory[new_address[ADDRESS_BITS-1:0]] <= new_weights;
+      end
       always_ff @(posedge clk) if (fire) word <= memory[address];
       assign weights1 = word;
     end
@@ -158,8 +204,15 @@ module mvu #(
     else if (enable) valid2 <= valid1;
   end
   wire result = valid2 & last2;  // sums hold a result
-  (* rom_style = "distributed" *) reg [PE*SUM_BITS-1:0] starts[0:FOLD_OUT-1];
+  (* rom_style = "distributed", ram_style = "distributed" *)
+  reg [PE*SUM_BITS-1:0] starts[0:FOLD_OUT-1];
   initial $readmemh(START_FILE, starts);
+  generate
+    if (WRITABLE != 0) begin : writable_starts
+      always_ff @(posedge clk)
+        if (write_memory[STAGES]) starts[new_address[GROUP_BITS-1:0]] <= new_sums;
+    end
+  endgenerate
   wire [PE*SUM_BITS-1:0] start = starts[group2];
   generate
     for (p = 0; p < PE; p = p + 1) begin : row
@@ -233,8 +286,9 @@ module mvu #(
       // The last stage keeps its level while it waits, so nothing moves when it would be lost.
       threshold_search #(
           .PE(PE), .GROUPS(FOLD_OUT), .VALUE_BITS(SUM_BITS), .LEVEL_BITS(LEVEL_BITS),
-          .THRESHOLD_FILE(THRESHOLD_FILE)
+          .WRITABLE(WRITABLE), .THRESHOLD_FILE(THRESHOLD_FILE)
       ) search (
+          .write(write_memory[STAGES-1:0]), .new_address(new_address), .new_word(new_sums),
           .clk(clk), .enable(enable), .valid(valids[STAGES-1:0]), .value(values),
           .group(group3), .level(levels)
       );

@@ -10,6 +10,7 @@ module threshold_search #(
     parameter integer GROUPS = 2,       // groups of PE channels
     parameter integer VALUE_BITS = 8,   // two's complement
     parameter integer LEVEL_BITS = 2,   // 2 to 8: up to 2^LEVEL_BITS - 1 thresholds
+    parameter integer WRITABLE = 0,     // 1: a stage's memory is written from new_word
     parameter THRESHOLD_FILE = "t"      // THRESHOLD_FILE0.mem for the first stage, and so on
 ) (
     input  wire                                       clk,
@@ -17,6 +18,12 @@ module threshold_search #(
     input  wire [LEVEL_BITS-2:0]                      valid,  // of each stage's input
     input  wire [PE*VALUE_BITS-1:0]                   value,
     input  wire [((GROUPS>1)?$clog2(GROUPS):1)-1:0]   group,
+    // As many bits of an address as the stage has, and nothing where the thresholds are fixed.
+    // verilator lint_off UNUSEDSIGNAL
+    input  wire [LEVEL_BITS-2:0]                      write,  // of each stage's memory
+    input  wire [31:0]                                new_address,
+    input  wire [PE*VALUE_BITS-1:0]                   new_word,
+    // verilator lint_on UNUSEDSIGNAL
     output wire [PE*LEVEL_BITS-1:0]                   level
 );
   localparam integer STAGES = LEVEL_BITS - 1;
@@ -41,8 +48,12 @@ module threshold_search #(
       wire [GROUP_BITS-1:0] group_here = groups[s*GROUP_BITS+:GROUP_BITS];
       reg [PE*LEVEL_BITS-1:0] level_next;
       localparam integer ADDRESS_BITS = $clog2(GROUPS * WORDS);
-      (* rom_style = "distributed" *) reg [PE*VALUE_BITS-1:0] memory[0:GROUPS*WORDS-1];
+      (* rom_style = "distributed", ram_style = "distributed" *)
+      reg [PE*VALUE_BITS-1:0] memory[0:GROUPS*WORDS-1];
       initial $readmemh({THRESHOLD_FILE, 8'(48 + s), ".mem"}, memory);
+      if (WRITABLE != 0) begin : writable
+        always_ff @(posedge clk) if (write[s]) memory[new_address[ADDRESS_BITS-1:0]] <= new_word;
+      end
       for (p = 0; p < PE; p = p + 1) begin : lane
         wire [s:0] prefix = level_here[p*LEVEL_BITS+BIT+1+:s+1];
         // The word holds all lanes' thresholds; a lane reads its own.

@@ -1,0 +1,107 @@
+"""Two networks on one hardware, by the flow's own command: --writable, and --onto it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from flow_runs import outputs, store_of
+from qonnx_zoo import brevitas
+
+from deploy.bundle import Bundle
+from hw_build import flow
+
+QUICK = ("--no-synthesis", "--until", "board")
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NARROWGAUGE_STORE", store_of(tmp_path_factory))
+
+
+@pytest.fixture(scope="module")
+def hardware(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose hardware takes other weights."""
+    folder = tmp_path_factory.mktemp("writable")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NARROWGAUGE_STORE", store_of(tmp_path_factory))
+        out = folder / "first"
+        source = network(folder / "first.onnx", seed=1)
+        assert flow.main(["run", str(source), "--out", str(out), "--writable", *QUICK]) == 0
+    return out
+
+
+def network(path: Path, seed: int, **changes: object) -> Path:
+    onnx.save(brevitas("network", weight_bits=2, act_bits=2, seed=seed, **changes).model, path)
+    return path
+
+
+def test_another_network_runs_on_the_same_hardware(hardware: Path, tmp_path: Path) -> None:
+    source, out = network(tmp_path / "second.onnx", seed=2), tmp_path / "second"
+    assert flow.main(["run", str(source), "--out", str(out), "--onto", str(hardware), *QUICK]) == 0
+    first, second = (Bundle.read(run / "bundle.zip") for run in (hardware, out))
+    assert first.manifest.identity == second.manifest.identity
+    assert first.manifest.memories == second.manifest.memories
+    assert first.memories().digest != second.memories().digest
+    gates = json.loads((out / "11_board" / "board.json").read_text())["gates"]
+    assert [gate["mismatches"] for gate in gates] == [0]
+    assert not np.array_equal(outputs(out)["rtl"], outputs(hardware)["rtl"])
+    notes = json.loads((out / "03_graph" / "graph.json").read_text())["notes"]
+    assert any(str(hardware) in note for note in notes)
+
+
+def test_hardware_of_a_run_onto_is_the_same_hardware(hardware: Path, tmp_path: Path) -> None:
+    last = hardware
+    for seed in (3, 4):
+        source, out = network(tmp_path / f"{seed}.onnx", seed), tmp_path / str(seed)
+        options = ["--out", str(out), "--onto", str(last), "--until", "rtl"]
+        assert flow.main(["run", str(source), *options]) == 0
+        last = out
+    for name in ("accelerator.sv", "identity.mem"):
+        assert (last / "06_rtl" / name).read_bytes() == (hardware / "06_rtl" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--writable",), "--writable beside it"),
+        (("--target-fps", "1000"), "--target-fps beside it"),
+        (("--fit", "0.5", "--fifo", "minimal"), "--fit and --fifo beside it"),
+        (("--board", "zcu104"), "--board pynq_z2"),
+        (("--backend", "finn"), "our RTL alone"),
+    ],
+)
+def test_what_the_hardware_has_settled_is_no_option(
+    options: tuple[str, ...],
+    words: str,
+    hardware: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    source, out = network(tmp_path / "second.onnx", seed=2), tmp_path / "second"
+    arguments = ["run", str(source), "--out", str(out), "--onto", str(hardware), *options]
+    assert flow.main(arguments) == 2
+    assert words in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_another_structure_is_refused_before_anything_is_built(
+    hardware: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    source, out = network(tmp_path / "other.onnx", 2, sizes=(10, 9, 4)), tmp_path / "other"
+    assert flow.main(["run", str(source), "--out", str(out), "--onto", str(hardware)]) == 2
+    assert "not one for this hardware" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["no run", "fixed weights"])
+def test_a_run_without_such_hardware_is_refused(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    source, fixed = network(tmp_path / "second.onnx", seed=2), tmp_path / "fixed"
+    if what == "fixed weights":
+        assert flow.main(["run", str(source), "--out", str(fixed), "--until", "folding"]) == 0
+    assert flow.main(["run", str(source), "--out", str(tmp_path / "x"), "--onto", str(fixed)]) == 2
+    assert f"python -m hw_build.flow run {fixed} --writable" in capsys.readouterr().err
