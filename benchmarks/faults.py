@@ -29,6 +29,7 @@ from hw_build.verilator import build_model
 from .branch_mutants import BRANCH_MUTANTS
 from .image_mutants import IMAGE_MUTANTS
 from .memory_faults import MemoryFault
+from .memory_mutants import MEMORY_MUTANTS
 from .mutants import Mutant
 from .register_mutants import REGISTER_MUTANTS
 from .stream_mutants import STREAM_MUTANTS
@@ -40,6 +41,7 @@ MUTANTS = (
     *IMAGE_MUTANTS,
     *BRANCH_MUTANTS,
     *REGISTER_MUTANTS,
+    *MEMORY_MUTANTS,
 )
 
 GATE_SIZES = (100, N_GATE_INPUTS)

@@ -39,6 +39,7 @@ _HOSTS: dict[str, tuple[tuple[str, ...], Callable[[Parameters], bool]]] = {
     "stream_fifo": (("mvu",), lambda p: not _replays(p)),
     "replay_buffer": (("mvu",), _replays),
     "threshold_search": (("mvu",), lambda p: int(p["LEVEL_BITS"]) > 1),
+    "memory_writer": (("mvu",), _always),
     "adder": (("mvu",), _always),
     "dot_product": (("mvu",), _always),
     "partial_products": (("mvu",), _always),

@@ -6,6 +6,8 @@ Usage: python -m benchmarks.tfc_synthesis [RUN] [--cycles N] [--seeds N] [--no-c
 
 The second is SFC, 784-256-256-256-10, at 12.5 M frames/s.
 
+With --writable, weights and thresholds are in memories that the host can write.
+
 RUN is an exported run directory; without it, weights and thresholds are random. Every block is
 synthesised by itself. Beside its LUTs stand its deepest path and the clock that nextpnr reaches
 for the same RTL on an ECP5, the best of the seeds 1 to N.
@@ -31,6 +33,7 @@ from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, MatVec, Threshold
 from hw_build.importer import import_qonnx
 from hw_build.lowering import lower
 from hw_build.timing import predict
+from hw_build.writable import writable
 from hw_build.yosys import nextpnr_ecp5_version, yosys_version
 
 TARGETS = {64: (4_200, "half of FINN's own estimate"), 256: (53_200, "what a Zynq-7020 has")}
@@ -48,11 +51,14 @@ def main() -> None:
     parser.add_argument(
         "--clock-luts", type=float, default=math.inf, help="larger blocks are not placed"
     )
+    parser.add_argument("--writable", action="store_true", help="the host may replace weights")
     options = parser.parse_args()
     print_header(f"synthesised (not placed); clock: {CLOCK_KIND}")
     print(f"with     {yosys_version()}; {nextpnr_ecp5_version()}")
     graph = random_network(options.neurons) if options.run is None else trained(options.run)
     print(f"network  {'random weights' if options.run is None else options.run}")
+    if options.writable:
+        graph = writable(graph)
     folding = choose_folding(graph, options.cycles)
     blocks = lower(graph, folding)
     cycles = predict(blocks).interval

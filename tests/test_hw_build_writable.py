@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from accelerators import Accelerator, build
 from random_graphs import random_image_case
 from random_networks import Case, random_case
 
+from benchmarks.memory_mutants import MEMORY_MUTANTS
+from benchmarks.mutants import Mutant
 from deploy.errors import GateError, UserError
 from deploy.memories import Memories
 from deploy.registers import OFFSETS
@@ -52,10 +55,12 @@ def retrained(graph: Graph, seed: int) -> Graph:
     return Graph(tuple(another(layer) for layer in graph))
 
 
-def hardware_for(case: Case, folder: Path) -> Accelerator:
+def hardware_for(
+    case: Case, folder: Path, change: Callable[[Path], None] | None = None
+) -> Accelerator:
     graph = writable(case.graph)
     fifos = size_fifos(lower(graph, case.folding))
-    return build(replace(case, graph=graph), folder, fifos=fifos)
+    return build(replace(case, graph=graph), folder, fifos=fifos, change=change)
 
 
 def blocks_for(made: Accelerator, graph: Graph) -> tuple[Block, ...]:
@@ -107,8 +112,7 @@ def test_so_they_are_to_that_of_images(seed: int, tmp_path: Path) -> None:
     check_networks(hardware_for(random_image_case(seed), tmp_path), n=2)
 
 
-@pytest.fixture(scope="module")
-def two_layers(tmp_path_factory: pytest.TempPathFactory) -> Accelerator:
+def two_layer_case() -> Case:
     """Weights in LUTs and in block RAM, thresholds of one stage and of two."""
     rng = np.random.default_rng(3)
     acts = IntType(3, signed=False)
@@ -125,7 +129,12 @@ def two_layers(tmp_path_factory: pytest.TempPathFactory) -> Accelerator:
     )
     folding = {"fc0": Folding(4, 5), "fc1": Folding(3, 4, "block")}
     x = rng.integers(0, 4, (40, 20)).astype(np.uint8)
-    return hardware_for(Case(graph, folding, x), tmp_path_factory.mktemp("two_layers"))
+    return Case(graph, folding, x)
+
+
+@pytest.fixture(scope="module")
+def two_layers(tmp_path_factory: pytest.TempPathFactory) -> Accelerator:
+    return hardware_for(two_layer_case(), tmp_path_factory.mktemp("two_layers"))
 
 
 WITHOUT_THRESHOLDS = 4
@@ -153,6 +162,23 @@ def test_a_memory_that_is_not_written_is_seen(two_layers: Accelerator, left_out:
             gate.check(model)
         model.write_memories()
         gate.check(model)
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        pytest.param(mutant, id=mutant.name, marks=[pytest.mark.nightly] if number else [])
+        for number, mutant in enumerate(MEMORY_MUTANTS)
+    ],
+)
+def test_a_changed_rtl_is_caught(mutant: Mutant, tmp_path: Path) -> None:
+    case = two_layer_case()
+    graph = onto(retrained(case.graph, 1), writable(case.graph), "runs/first")
+    model, gate = opened_for(hardware_for(case, tmp_path, mutant.plant), graph)
+    with model:
+        model.write_memories()
+        with pytest.raises(GateError):
+            gate.check(model)
 
 
 def test_a_word_that_is_partly_written_is_none(two_layers: Accelerator) -> None:
