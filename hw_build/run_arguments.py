@@ -111,8 +111,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--backend",
         choices=BACKENDS,
         default="rtl",
-        help="whose hardware: our RTL, or FINN's from the same integer graph (fully connected "
-        "networks), its code without a vendor's tool, its bitstream where Vivado and Vitis HLS are",
+        help="whose hardware: our RTL, or FINN's from the same integer graph (chains of "
+        "convolutions, max pools and dense layers), its code without a vendor's tool, its "
+        "bitstream where Vivado and Vitis HLS are",
     )
 
 

@@ -1,16 +1,16 @@
 """FINN on random integer graphs: its integers equal numpy's, faults are caught, errors are named.
 
-The golden integers here are three lines of numpy, sharing no code with the project's executors.
+Vectors are here, images in the file beside this one.
 """
 
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from finn_graphs import OUTPUTS, PART, WEIGHTS, check, draw, golden, mlp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.onnx_exec import execute_onnx
@@ -19,92 +19,12 @@ from deploy.errors import GateError, MachineError, UserError
 from hw_build.finn import flow as finn_flow
 from hw_build.finn.build import generate, missing_for_bitstream, require_tools
 from hw_build.finn.dialect import to_finn
-from hw_build.finn.flow import folding_refusal, run_finn
-from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
-
-PART = "xc7z020clg400-1"
-WEIGHTS = {
-    "binary": [-1, 1],
-    "ternary": [-1, 0, 1],
-    "quinary": [-2, -1, 0, 1, 2],
-    "no +1": [-1, 0],
-    "int4": [*range(-7, 8)],
-}
-OUTPUTS = {  # type, base, step, number of thresholds
-    "bipolar": (BIPOLAR, -1, 2, 1),
-    "ternary": (IntType(2, signed=True), -1, 1, 2),
-    "int2": (IntType(2, signed=True), -2, 1, 3),
-    "uint4": (IntType(4, signed=False), 0, 1, 15),
-    "int3 from 0": (IntType(3, signed=True), 0, 1, 3),
-    "uint2 from 1": (IntType(2, signed=False), 1, 1, 2),
-    "bit": (IntType(1, signed=False), 0, 1, 1),
-    "constant": (IntType(2, signed=True), -1, 1, 0),
-}
-
-
-def golden(graph: Graph, inputs: np.ndarray) -> dict[str, np.ndarray]:
-    values = {graph.input.name: inputs}
-    for layer in graph.layers[1:]:
-        x = values[layer.source]
-        match layer:
-            case MatVec():
-                y = x @ layer.weights.T
-            case Threshold():
-                reached = (x[:, :, None] >= layer.thresholds).sum(axis=2)
-                y = layer.base + layer.step * reached
-            case ArgMax():
-                y = x.argmax(axis=1)[:, None]
-        values[layer.name] = y
-    return values
-
-
-def mlp(
-    seed: int,
-    sizes: list[int],
-    input_type: IntType,
-    weights: list[str],
-    outputs: list[str],
-    *,
-    argmax: bool = False,
-) -> Graph:
-    """A random chain; thresholds lie about the middle, some doubled, some out of reach."""
-    rng = np.random.default_rng(seed)
-    layers: list = [Input("in", (sizes[0],), input_type)]
-    for index, (n_in, n_out) in enumerate(pairwise(sizes)):
-        values = rng.choice(WEIGHTS[weights[index]], (n_out, n_in)).astype(np.int64)
-        matvec = MatVec(f"fc{index}", layers[-1].name, values)
-        layers.append(matvec)
-        if index < len(outputs):
-            kind, base, step, n_levels = OUTPUTS[outputs[index]]
-            info = Graph(tuple(layers)).infer()[matvec.name]
-            middle = (info.lo + info.hi)[:, None] / 2
-            width = np.sqrt(info.hi - info.lo)[:, None]  # a sum of independent terms spreads so
-            table = np.round(rng.normal(middle, width, (n_out, n_levels))).astype(np.int64)
-            far = rng.random(table.shape) < 0.05
-            table[far] = rng.choice([-(10**6), 10**6], far.sum())
-            table = np.sort(table, axis=1)
-            layers.append(Threshold(f"act{index}", matvec.name, table, base, step, kind))
-    if argmax:
-        layers.append(ArgMax("class", layers[-1].name))
-    return Graph(tuple(layers))
-
-
-def draw(graph: Graph, n: int, seed: int = 0) -> np.ndarray:
-    kind, rng = graph.input.type, np.random.default_rng(seed)
-    shape = (n, *graph.input.shape)
-    return rng.choice([-1, 1], shape) if kind.bipolar else rng.integers(kind.lo, kind.hi + 1, shape)
-
+from hw_build.finn.flow import run_finn
+from hw_build.finn.folding import folding_refusal
+from hw_build.graph import BIPOLAR, Graph, Input, IntType, MatVec, Threshold
 
 SMALL = [64, 32, 32, 10]
 MIXED = ["bipolar", "ternary"]
-
-
-def check(graph: Graph, folder: Path, **options: object) -> finn_flow.FinnResult:
-    inputs = draw(graph, 100)
-    options = {"part": PART, "clock_mhz": 100.0} | options
-    expected = golden(graph, inputs)
-    assert (expected[graph.output.name] != expected[graph.output.name][0]).any(), "a dead network"
-    return run_finn(graph, inputs, expected, folder, **options)
 
 
 # The dialect, executed by qonnx
@@ -156,8 +76,6 @@ def test_dialect_refuses_what_finn_cannot_hold():
     by_three = Threshold("act", "in", np.zeros((4, 1), np.int64), 0, 3, IntType(3, signed=False))
     with pytest.raises(UserError, match="FINN counts thresholds by 1, or by 2 from -1"):
         to_finn(Graph((x, by_three)))
-    with pytest.raises(UserError, match="takes vectors only"):
-        to_finn(Graph((Input("in", (2, 2, 3), BIPOLAR),)))
 
 
 # Foldings

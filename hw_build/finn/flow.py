@@ -20,15 +20,12 @@ import numpy as np
 
 from deploy.errors import GateError, MachineError, UserError
 from hw_build.finn.dialect import FinnModel, to_finn
+from hw_build.finn.folding import Folding, cycles_per_frame, folding_refusal
 from hw_build.finn.result import FinnResult, build_result
-from hw_build.graph import Graph, MatVec
+from hw_build.graph import Graph, Window
 
 PACKAGE = "finn-plus"
-MAX_STREAM_BITS = 8191  # FINN's MAX_ALLOWED_AP_INT_W, the widest word of Vitis HLS
-MAX_INPUTS_PER_LANE = 1024  # FINN's HLS matrix-vector unit wants SIMD >= inputs / 1024
 PRODUCTS = ("worker.json", "outputs.npz", "final.onnx", "folding.json", "finn.json")
-
-Folding = dict[str, tuple[int, int]]  # name of a MatVec -> (PE, SIMD)
 
 
 def run_finn(
@@ -46,15 +43,16 @@ def run_finn(
     """Run FINN on `graph`, compare it with `expected`, and write `folder/finn.json`.
 
     Args:
-        graph: a chain of vector layers.
-        inputs: (N, C) integers as the graph's Input takes them.
-        expected: golden integers (N, channels) by layer name. The output has to be there; of the
-            others those are compared that FINN keeps as a tensor, which a MatVec is not where it
-            is fused with its Threshold.
+        graph: a chain of layers on vectors and images.
+        inputs: (N, C) or (N, H, W, C) integers as the graph's Input takes them.
+        expected: golden integers (N, *layer's shape) by layer name. The output has to be there; of
+            the others those are compared that FINN keeps as a tensor, which a MatVec is not where
+            it is fused with its Threshold. Windows show in what is made of them.
         folder: takes the job, FINN's files and `log.txt`; made if absent.
         part: the FPGA part, as in `hw_build.boards`.
-        folding: PE and SIMD of every MatVec. Where FINN can't take it, or it is None, FINN folds
-            for `target_fps` (None: the frame rate of `folding`; without one, PE = SIMD = 1).
+        folding: PE and SIMD of every MatVec, and of other layers that have them. Where FINN can't
+            take it, or it is None, FINN folds for `target_fps` (None: the frame rate of `folding`;
+            without one, PE = SIMD = 1).
         standalone_thresholds: keep thresholds apart from matrix-vector units, which lets FINN use
             its DSP-based RTL unit where weights and activations have 4 bits or more.
 
@@ -69,13 +67,18 @@ def run_finn(
     model = to_finn(graph, standalone_thresholds=standalone_thresholds)
     refusal = folding_refusal(graph, folding)
     if refusal and folding and target_fps is None:
-        target_fps = clock_mhz * 1e6 / _cycles_per_frame(graph, folding)
+        target_fps = clock_mhz * 1e6 / cycles_per_frame(graph, folding)
+    compared = [
+        layer.name for layer in graph if layer.name in expected and not isinstance(layer, Window)
+    ]
     job = {
         "part": part,
         "clock_mhz": clock_mhz,
         "folding": None if refusal else folding,
-        "target_fps": int(target_fps) if refusal and target_fps else None,
+        "target_fps": max(1, int(target_fps)) if refusal and target_fps else None,
         "standalone_thresholds": standalone_thresholds,
+        "windows": model.windows,
+        "compared": compared,
     }
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,40 +104,6 @@ def run_finn(
     result = build_result(job, report, refusal or "as given", compared, len(inputs))
     (folder / "finn.json").write_text(result.to_json())
     return result
-
-
-def folding_refusal(graph: Graph, folding: Folding | None) -> str | None:
-    """Why FINN can't build `folding` of `graph`, in a sentence; None if it can."""
-    if folding is None:
-        return "no folding was given"
-    infos = graph.infer()
-    for layer in graph:
-        if not isinstance(layer, MatVec):
-            continue
-        if layer.name not in folding:
-            return f"{layer.name} has no PE and SIMD"
-        (pe, simd), (n_outputs, n_inputs) = folding[layer.name], layer.weights.shape
-        if min(pe, simd) < 1 or n_outputs % pe or n_inputs % simd:
-            return f"PE {pe}, SIMD {simd} do not divide {layer.name}, {n_outputs} x {n_inputs}"
-        if simd * MAX_INPUTS_PER_LANE < n_inputs:
-            return f"SIMD {simd} of {layer.name} is less than its {n_inputs} inputs / 1024"
-        # FINN keeps +-1 weights in one bit on bipolar vectors only, and in two on all others.
-        weight_bits = max(layer.weight_bits, 1 if infos[layer.source].type.bipolar else 2)
-        stream_bits = pe * simd * weight_bits
-        if stream_bits > MAX_STREAM_BITS:
-            return f"{layer.name} reads {stream_bits} weight bits a cycle, FINN's HLS takes 8191"
-    return None
-
-
-def _cycles_per_frame(graph: Graph, folding: Folding) -> int:
-    """The slowest MatVec's cycles, partly filled folds counted whole."""
-    cycles = [1]
-    for layer in graph:
-        if isinstance(layer, MatVec) and layer.name in folding:
-            n_outputs, n_inputs = layer.weights.shape
-            pe, simd = folding[layer.name]
-            cycles.append(-(-n_outputs // max(pe, 1)) * -(-n_inputs // max(simd, 1)))
-    return max(cycles)
 
 
 def _require_finn() -> None:
@@ -173,6 +142,7 @@ def run_process(
             "HOME": scratch,
             "TMPDIR": scratch,
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+            "SANITIZE_QUANT_TENSORS": "0",  # qonnx rounds nothing on the quiet, and is faster
         }
         done = subprocess.run(
             command, cwd=scratch, env=environment, stdout=stream, stderr=subprocess.STDOUT

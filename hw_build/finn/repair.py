@@ -18,7 +18,7 @@ from qonnx.custom_op.base import CustomOp
 from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.infer_datatypes import InferDataTypes
 
-from hw_build.finn.dialect import type_name
+from hw_build.finn.carried import type_name
 from hw_build.graph import IntType
 
 STREAM_BITS = 8  # FINN rounds the type of the graph's output up to whole bytes

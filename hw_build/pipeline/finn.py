@@ -15,17 +15,21 @@ from ..finn.build import generate, missing_for_bitstream, require_tools
 from ..finn.flow import run_finn
 from ..folding import load_folding
 from ..golden import execute
+from ..graph import Graph, MatVec, Window
 from ..options import Options
 from .context import Flow
 from .folders import FINN, FINN_BUILD, FOLDING, GOLDEN, GRAPH, REPORT
 from .report import report
 
-N_FINN_INPUTS = 100
+MOST_INPUTS, FEWEST_INPUTS = 100, 10
 """FINN executes slowly; the gates of our own executors run on all vectors."""
+
+MOST_PRODUCTS = 100_000_000_000
+"""Multiplications in all that FINN executes: on large convolutions about half a minute."""
 
 
 def check_with_finn(run: RunDirectory) -> Path:
-    """FINN's execution = golden model on 100 inputs, FINN's estimates, and the report again.
+    """FINN's execution = golden model on some inputs, FINN's estimates, and the report again.
 
     Returns the stage's folder, with finn.json in it.
     """
@@ -72,22 +76,31 @@ def _finn_stage(
     )
 
 
+def n_finn_inputs(graph: Graph) -> int:
+    """How many inputs FINN executes: 100, or fewer of a network with many products a frame."""
+    infos = graph.infer()
+    per_frame = sum(
+        layer.weights.size * infos[layer.name].n_pixels
+        for layer in graph
+        if isinstance(layer, MatVec)
+    )
+    return max(FEWEST_INPUTS, min(MOST_INPUTS, MOST_PRODUCTS // max(per_frame, 1)))
+
+
 def _compare_with_finn(flow: Flow, folder: Path) -> None:
     """Runs FINN up to its estimates in `folder`; its integers are the golden model's."""
-    imported = flow.imported
-    folding = load_folding(flow.folder(FOLDING) / "folding.json", imported.graph)
+    graph = flow.imported.graph
+    folding = load_folding(flow.folder(FOLDING) / "folding.json", graph)
     with np.load(flow.folder(GOLDEN) / "golden.npz") as file:
-        inputs = file["inputs"][:N_FINN_INPUTS]
+        inputs = file["inputs"][: n_finn_inputs(graph)]
     run_finn(
-        imported.graph,
+        graph,
         inputs,
-        execute(imported.graph, inputs),
+        execute(graph, inputs, [one.name for one in graph if not isinstance(one, Window)]),
         folder,
         part=flow.options.board.part,
         clock_mhz=flow.options.clock_mhz,
         folding={
-            name: (fold.pe, fold.simd)
-            for name, fold in folding.items()
-            if name != imported.graph.input.name
+            name: (fold.pe, fold.simd) for name, fold in folding.items() if name != graph.input.name
         },
     )
