@@ -30,9 +30,10 @@ PAGE = """\
 # The command line
 
 Every command says what it does with `--help`, as below. On a terminal there are colours (none with
-`NO_COLOR`) and bars of progress; in a pipe plain text, and `status` is a line per stage with tabs
-between its cells. Progress goes to stderr. With `--json` stdout holds one JSON object and nothing
-else; after an error it holds nothing, and stderr says what happened.
+`NO_COLOR`), tables with lines and bars of progress. In a pipe all is plain text: `status` is a line
+per stage with tabs between its cells, `training.table` Markdown. Progress goes to stderr. With
+`--json` stdout holds one JSON object and nothing else; after an error it holds nothing, and stderr
+says what happened.
 
 | exit code | means |
 |---|---|

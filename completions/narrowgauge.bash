@@ -24,8 +24,8 @@ _narrowgauge_words() {
     'deploy') echo 'run measure push pull report --help' ;;
     'deploy run') echo '--help --run --trust --host --ssh --board --rtl --model --python --timeout-s --json --integers --out' ;;
     'deploy measure') echo '--help --run --trust --host --ssh --board --rtl --model --python --timeout-s --json --log --batches --repeats' ;;
-    'deploy push') echo '--help --run --trust --host --ssh' ;;
-    'deploy pull') echo '--help --run --trust --host --ssh --out' ;;
+    'deploy push') echo '--help --run --trust --host --ssh --json' ;;
+    'deploy pull') echo '--help --run --trust --host --ssh --json --out' ;;
     'deploy report') echo '--help --json' ;;
     *) return 1 ;;
     esac

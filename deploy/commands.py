@@ -18,8 +18,9 @@ from deploy.bundle import Bundle
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.executors import ProcessExecutor
 from deploy.measurement import BATCHES, LEAST_REPEATS, measure
-from deploy.records import append, describe, read_log
+from deploy.records import append, figures, read_log
 from deploy.remote import BUNDLE, INPUT, LOG, OUTPUT, Remote
+from deploy.terminal import complain, show_figure
 from deploy.trust import require_trust
 
 EXAMPLES = """examples:
@@ -49,15 +50,16 @@ def run(options: argparse.Namespace) -> Answer:
         meaning = accelerator.meaning
         if options.out is not None:
             np.save(options.out, out)
-            print(f"{len(out)} frames, integers of {out.shape[1]} outputs: {options.out}")
+            note = f" ({len(out)} frames, integers of {out.shape[1]} outputs)"
+            show_figure("outputs", str(options.out), note)
         best = [meaning.names_of(classes) for classes in meaning.best(out)]
         source = accelerator.source
-        print(f"source        {source}")
+        show_figure("source", source)
         if meaning.n_pixels > 1:
-            print(f"classes       of {meaning.n_pixels} pixels a frame, in --json")
+            show_figure("classes", f"of {meaning.n_pixels} pixels a frame, in --json")
             return {"source": source, "classes": best}
         names = ", ".join(" > ".join(classes) for classes in best[:10])
-        print(f"classes       {names}{', ...' if len(best) > 10 else ''}")
+        show_figure("classes", f"{names}{', ...' if len(best) > 10 else ''}")
     answer = {"source": source, "classes": [classes[0] for classes in best]}
     return {**answer, "best": best} if best and len(best[0]) > 1 else answer
 
@@ -67,30 +69,42 @@ def measure_it(options: argparse.Namespace) -> Answer:
     with opened(options) as accelerator:
         record = measure(accelerator, batches=options.batches, repeats=options.repeats)
     append(options.log, record)
-    print(describe(record))
-    print(f"log           {options.log}")
+    _show(record)
+    show_figure("log", str(options.log))
     return {"record": record}
 
 
 def report(options: argparse.Namespace) -> Answer:
     """What a log of measurements says."""
     records = read_log(options.log)
-    print("\n\n".join(describe(record) for record in records))
+    for index, record in enumerate(records):
+        if index:
+            print()
+        _show(record)
     return {"records": records}
 
 
-def push(options: argparse.Namespace) -> None:
+def push(options: argparse.Namespace) -> Answer:
     """Puts a trusted bundle and its driver on a board."""
     bundle = trusted(options)
-    print(Remote(options.host, options.ssh).push(bundle))
+    folder = Remote(options.host, options.ssh).push(bundle)
+    print(folder)
+    return {"host": options.host, "folder": folder}
 
 
-def pull(options: argparse.Namespace) -> None:
+def pull(options: argparse.Namespace) -> Answer:
     """Fetches what runs and measurements left on a board."""
     bundle = Bundle.read(options.bundle)
     targets = {name: options.out / name for name in (LOG, OUTPUT)}
-    for path in Remote(options.host, options.ssh).pull(bundle, targets):
+    written = Remote(options.host, options.ssh).pull(bundle, targets)
+    for path in written:
         print(path)
+    return {"host": options.host, "written": [str(path) for path in written]}
+
+
+def _show(record: Answer) -> None:
+    for key, value, note in figures(record):
+        show_figure(key, value, note)
 
 
 def remotely(options: argparse.Namespace) -> int:
@@ -222,7 +236,7 @@ def command_parser() -> argparse.ArgumentParser:
             option("--model", type=Path, metavar="RUN", help="virtual: its golden model does")
             option("--python", metavar="P", help="for --rtl and --model, if not this one")
             option("--timeout-s", type=float, metavar="S", help="of a transfer")
-            add_json(command)
+        add_json(command)
         return command
 
     command = add("run", run, runs=True)
@@ -266,7 +280,7 @@ def main(arguments: list[str] | None = None) -> int:
             result = options.command(options)
         answer(options, result)
     except NarrowgaugeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return error.exit_code
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)

@@ -22,6 +22,8 @@ SCHEMA = 2
 NOT_MEASURED = "not measured"
 
 Record = dict[str, Any]
+Figure = tuple[str, str, str]
+"""What it is, how much, and a note: of what kind, or under which conditions."""
 
 
 def append(path: Path, record: Record) -> None:
@@ -63,59 +65,61 @@ def read_log(path: Path) -> list[Record]:
 
 
 def describe(record: Record) -> str:
-    """A record in words: speed and power from a board alone, cycles from simulated RTL labelled."""
-    source, clock = record["source"], record["clock"]
+    """A record in words: a line for each of its figures."""
+    return "\n".join(f"{key:<14}{value}{note}" for key, value, note in figures(record))
+
+
+def figures(record: Record) -> list[Figure]:
+    """Speed and power from a board alone, cycles from simulated RTL labelled."""
+    source, clock, cycles = record["source"], record["clock"], record["cycles"]
     labelled = record["labelled_vectors"]
     shown = "no labels" if record["accuracy"] is None else f"{100 * record['accuracy']:.2f} %"
     lines = [
-        f"source        {source}",
-        f"board         {record['board']}, pynq {record['versions']['pynq']}, {record['time']}",
-        f"golden        {record['golden_vectors']} vectors, all right",
-        f"accuracy      {shown}" + (f" on {labelled} vectors" if labelled else ""),
-        f"clock         {clock['achieved_mhz']:g} MHz achieved, {clock['asked_mhz']:g} asked for",
+        ("source", source, ""),
+        ("board", record["board"], f", pynq {record['versions']['pynq']}, {record['time']}"),
+        ("golden", f"{record['golden_vectors']} vectors", ", all right"),
+        ("accuracy", shown, f" on {labelled} vectors" if labelled else ""),
+        ("clock", f"{clock['achieved_mhz']:g} MHz", f" achieved, {clock['asked_mhz']:g} asked for"),
     ]
-    cycles = record["cycles"]
     if cycles is None or source == GOLDEN:
-        lines.append(f"cycles        {NOT_MEASURED}")
+        lines.append(("cycles", NOT_MEASURED, ""))
     else:
+        stalls = f"input stalls {cycles['input_stalls']}, output stalls {cycles['output_stalls']}"
         note = "" if source == BOARD else f" ({source})"
-        lines.append(
-            f"cycles        latency {cycles['latency']}, interval {cycles['interval']}, "
-            f"input stalls {cycles['input_stalls']}, output stalls {cycles['output_stalls']}{note}"
-        )
+        beats = f"latency {cycles['latency']}, interval {cycles['interval']}"
+        lines.append(("cycles", beats, f", {stalls}{note}"))
     if source != BOARD:
-        return "\n".join([*lines, f"speed, power  {NOT_MEASURED}: {source} is no board"])
-    return "\n".join([*lines, *_speed(record["throughput"]), *_power(record["power"])])
+        return [*lines, ("speed, power", NOT_MEASURED, f": {source} is no board")]
+    return [*lines, *_speed(record["throughput"]), *_power(record["power"])]
 
 
-def _speed(throughput: list[Record]) -> list[str]:
+def _speed(throughput: list[Record]) -> list[Figure]:
     lines = []
     for entry in throughput:
         batch = entry["batch"]
         for name, key in (("DMA alone", "dma_s"), ("end to end", "end_to_end_s")):
             low, median, high = np.percentile(entry[key], [5, 50, 95])
-            lines.append(
-                f"speed         batch {batch}, {name}: {batch / median:,.0f} frames/s "
-                f"({batch / high:,.0f} to {batch / low:,.0f}, 5th to 95th percentile)"
-            )
+            spread = f"({batch / high:,.0f} to {batch / low:,.0f}, 5th to 95th percentile)"
+            speed = f"batch {batch}, {name}: {batch / median:,.0f} frames/s"
+            lines.append(("speed", speed, f" {spread}"))
     return lines
 
 
-def _power(power: Record | str) -> list[str]:
+def _power(power: Record | str) -> list[Figure]:
     """The rails that are known for what they feed; never a sum, as rails lie behind each other."""
     if power == NOT_MEASURED:
-        return [f"power         {NOT_MEASURED}"]
+        return [("power", NOT_MEASURED, "")]
     lines = []
     for what, name in (("the whole board", power["total"]), ("the logic", power["core"])):
         if name is None:
-            lines.append(f"power         of {what}: {NOT_MEASURED}")
+            lines.append(("power", f"of {what}: {NOT_MEASURED}", ""))
             continue
         rail = power["rails"][name]
         idle, loaded = (float(np.median(rail[key])) for key in ("idle_w", "loaded_w"))
         energy_mj = 1e3 * loaded / power["loaded_frames_per_s"]
+        watts = f"{idle:.3f} W idle, {loaded:.3f} W loaded"
         lines.append(
-            f"power         of {what} (rail {name}): {idle:.3f} W idle, {loaded:.3f} W loaded, "
-            f"{energy_mj:.4f} mJ a frame"
+            ("power", f"of {what} (rail {name}): {watts}", f", {energy_mj:.4f} mJ a frame")
         )
     return lines
 

@@ -31,6 +31,7 @@ from deploy.durable import (
 from deploy.errors import UserError
 from deploy.sealed import SCHEMA, find_damage, partial_of, read_manifest, recover, seal
 from deploy.stage_changes import describe_changes, first_change
+from deploy.terminal import say
 
 __all__ = ["RunDirectory", "StageStatus", "sha256_of", "write_atomically"]
 
@@ -100,7 +101,7 @@ class RunDirectory:
         seed: int | None = None,
         resumable: bool = False,
         overwrite: bool = True,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] = say,
     ) -> Path:
         """Make the stage, unless it lies there whole and made from exactly these things.
 

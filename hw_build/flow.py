@@ -16,11 +16,11 @@ from typing import Any
 from deploy.answers import EXIT_CODES, HelpFormat, answer, for_people
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory
+from deploy.terminal import complain, show_figure
 
 from . import handover, look, run_arguments
 from .bitstream.vivado import find_vivado
 from .options import STAGE_NAMES, Options
-from .terminal import complain, show_figure
 
 Answer = dict[str, Any]
 

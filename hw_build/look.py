@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from deploy.answers import HelpFormat, add_json
 from deploy.errors import UserError
 from deploy.run_directory import RunDirectory, sha256_of
+from deploy.terminal import warn
 
 from .pipeline.folders import FINN, FOLDING, GRAPH
 from .terminal import show_table
@@ -172,9 +172,6 @@ def _open_in_netron(model: Path) -> None:
 def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     """Writes the page and its figures, or prints the figures as JSON."""
     from . import comparison
-
-    def warn(line: str) -> None:
-        print(f"warning: {line}", file=sys.stderr)
 
     if arguments.json:
         return comparison.compare(arguments.runs, warn)

@@ -16,6 +16,7 @@ import numpy as np
 from deploy.errors import NarrowgaugeError
 from deploy.executors import GOLDEN, RTL, Execution, serve
 from deploy.run_directory import RunDirectory
+from deploy.terminal import complain
 
 from . import graph_file
 from .blocks import ports
@@ -147,7 +148,7 @@ def main() -> int:
         with opened as executor:
             serve(executor, sys.stdin.buffer, replies)
     except NarrowgaugeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return error.exit_code
     return 0
 

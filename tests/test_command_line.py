@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -15,12 +16,14 @@ import onnx
 import pytest
 from qonnx_zoo import ZOO
 from report_runs import Run, cross_check, image_run
+from test_deploy_records import record
 
 from deploy import commands
 from deploy.answers import HelpFormat
+from deploy.records import describe
+from deploy.terminal import show_figure
 from hw_build import flow, graph_file
 from hw_build.pipeline import finn
-from hw_build.terminal import show_figure
 from training import evaluate, export, sweep, table, train
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,6 +104,8 @@ def test_training_answers_in_json(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert answered(evaluate, folder)["accuracy"] == trained["test_accuracy"]
     (row,) = answered(table, folder)["rows"]
     assert row["accuracy"] == trained["test_accuracy"]
+    assert "\u2503" in on_terminal("training.table", str(folder))
+    assert "\x1b[1;36m02_export\x1b[0m: skipped" in on_terminal("training.export", str(folder))
     assert sweep.main([str(tmp_path / "none.toml"), "--out", str(tmp_path), "--json"]) == 2
     assert capfd.readouterr().out == ""
 
@@ -153,12 +158,12 @@ def test_deploy_answers_in_json(tmp_path: Path, capfd: pytest.CaptureFixture[str
 # --- terminals and pipes --------------------------------------------------------------------------
 
 
-def on_terminal(*arguments: str, **environ: str) -> str:
-    """What the flow writes to a terminal of 100 columns."""
+def on_terminal(module: str, *arguments: str, **environ: str) -> str:
+    """What a command writes to a terminal of 100 columns."""
     ours, theirs = pty.openpty()
     kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "hw_build.flow", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env={**kept, "TERM": "xterm", "COLUMNS": "100", **environ},
         stdin=theirs,
@@ -180,17 +185,35 @@ def on_terminal(*arguments: str, **environ: str) -> str:
     return text.decode()
 
 
-def test_colours_on_a_terminal_and_none_in_a_pipe(run: Run, capsys) -> None:
+MISTAKES = [
+    ("training.table", "{}"),
+    ("hw_build.flow", "status", "{}"),
+    ("deploy", "report", "{}"),
+]
+
+
+@pytest.mark.parametrize("command", MISTAKES, ids=[command[0] for command in MISTAKES])
+def test_an_error_looks_alike_in_all_rooms(
+    command: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    module, *arguments = (part.format(tmp_path / "nothing") for part in command)
+    colours = on_terminal(module, *arguments)
+    assert colours.startswith("\x1b[1;31merror:\x1b[0m ")
+    assert "nothing" in colours
+    assert MODULES[module].main(arguments) == 2
+    plain = capfd.readouterr().err
+    assert plain.startswith("error: ")
+    assert plain.splitlines() == re.sub("\x1b.*?m", "", colours).splitlines()
+    for environ in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        assert on_terminal(module, *arguments, **environ).splitlines() == plain.splitlines()
+
+
+def test_the_flow_has_colours_on_a_terminal_and_none_in_a_pipe(run: Run, capsys) -> None:
     path = str(run.path)
-    assert "\x1b[" in on_terminal("status", path)
-    error = on_terminal("status", path + "x")
-    assert "\x1b[1;31merror:" in error
-    plain = on_terminal("status", path + "x", NO_COLOR="1")
-    assert "\x1b[1;31m" not in plain
-    assert "error:" in plain
+    assert "\x1b[" in on_terminal("hw_build.flow", "status", path)
     onnx.save(ZOO["brevitas_w2a2"]().model, run.path / "network.onnx")
     source, out = str(run.path / "network.onnx"), str(run.path / "made")
-    stage = on_terminal("run", source, "--out", out, "--until", "graph")
+    stage = on_terminal("hw_build.flow", "run", source, "--out", out, "--until", "graph")
     assert "\x1b[1;36m03_graph\x1b[0m: runs: no earlier result" in stage
     show_figure("speed", "9 frames/s", " (simulated)")
     assert capsys.readouterr().out.splitlines()[-1] == "speed         9 frames/s (simulated)"
@@ -198,8 +221,17 @@ def test_colours_on_a_terminal_and_none_in_a_pipe(run: Run, capsys) -> None:
     header, first, *_ = capsys.readouterr().out.splitlines()
     assert header.split("\t") == ["stage", "state", "seconds", "made", "kB", "note"]
     assert first.split("\t")[:2] == ["03_graph", "whole"]
-    assert flow.main(["status", path + "x"]) == 2
-    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_measurement_has_colours_on_a_terminal(tmp_path: Path, capsys) -> None:
+    log = tmp_path / "measurements.jsonl"
+    log.write_text(json.dumps(record("golden-model")) + "\n")
+    colours = on_terminal("deploy", "report", str(log))
+    assert "source        \x1b[1mgolden-model\x1b[0m" in colours
+    assert commands.main(["report", str(log)]) == 0
+    plain = capsys.readouterr().out
+    assert plain == describe(record("golden-model")) + "\n"
+    assert plain.splitlines() == re.sub("\x1b.*?m", "", colours).splitlines()
 
 
 # --- completion -----------------------------------------------------------------------------------

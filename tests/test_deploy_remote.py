@@ -134,7 +134,11 @@ def test_push_run_measure_and_pull(board, bundle, tmp_path, monkeypatch, capfd) 
     assert json.loads(capfd.readouterr().out) == {"records": [own, new]}
     assert [entry["batch"] for entry in new["throughput"]] == [1, 9]
     for _ in range(2):
-        assert main(["pull", str(bundle), *there]) == 0
+        assert main(["pull", str(bundle), *there, "--json"]) == 0
+        told = json.loads(capfd.readouterr().out)
+        assert told == {"host": board.host, "written": [LOG, OUTPUT]}
+    assert main(["push", str(bundle), *there, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["folder"] == str(folder.relative_to(board.home))
     assert list(map(json.loads, (tmp_path / LOG).read_text().splitlines())) == [own, new]
     np.testing.assert_array_equal(np.load(OUTPUT), toy(x))
 

@@ -161,4 +161,4 @@ def test_the_command_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFix
         output = capsys.readouterr().out
         assert expected in output
         assert f"{tmp_path / 'model.onnx'}" in output
-        assert "on 596 samples" in output
+        assert "(596 test samples, evaluated exactly)" in output

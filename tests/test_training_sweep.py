@@ -96,7 +96,8 @@ def test_one_that_fails_loses_no_other_and_the_same_command_goes_on(
     out = tmp_path / "out"
     assert sweep.main([str(path), "--out", str(out), "--workers", "1"]) == 1
     printed = capsys.readouterr()
-    assert "failed: small_unsw_nb15_s1: exit code 2: the data set unsw_nb15 is not" in printed.err
+    assert "error: small_unsw_nb15_s1 failed\n" in printed.err
+    assert "  found:    exit code 2: the data set unsw_nb15 is not" in printed.err
     assert "| small_digits |" in printed.out
     record = json.loads((out / sweep.RECORD).read_text())
     assert {name: entry["state"] for name, entry in record.items()} == {

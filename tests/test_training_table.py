@@ -76,7 +76,7 @@ def test_evaluate_command(
     assert evaluate.main([str(run), "--out", str(out)]) == 0
     assert sorted(run.rglob("*")) == before
     printed, written = capsys.readouterr().out, json.loads(out.read_text())
-    assert f"{100 * written['accuracy']:.2f} % on 596 samples of digits" in printed
+    assert f"{100 * written['accuracy']:.2f} % (596 test samples of digits, plain" in printed
     assert written["size"] == summary_of(run)["size"]
     assert written["size"]["weight_memory_bits"] == 64 * 8 + 8 * 10
     assert evaluate.main([str(tmp_path / "nowhere")]) == 2

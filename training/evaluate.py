@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.errors import NarrowgaugeError
 from deploy.run_directory import write_atomically
+from deploy.terminal import complain, show_figure
 from training.trained_run import TrainedRun
 
 if TYPE_CHECKING:
@@ -93,13 +94,12 @@ def evaluate_run(run: Path, data_dir: Path | None = None, *, exact: bool = False
     )
 
 
-def _report_on(evaluated: Evaluated) -> list[str]:
+def _show(evaluated: Evaluated) -> None:
     size = evaluated.size
-    lines = [
-        f"test accuracy {100 * evaluated.accuracy:.2f} % on {evaluated.confusion.sum()} samples of "
-        f"{evaluated.data}, {'evaluated exactly' if evaluated.exact else 'plain float32'}; "
-        f"training recorded {100 * evaluated.recorded_accuracy:.2f} %"
-    ]
+    samples = f"{evaluated.confusion.sum()} test samples of {evaluated.data}"
+    how = "evaluated exactly" if evaluated.exact else "plain float32"
+    note = f" ({samples}, {how}; training recorded {100 * evaluated.recorded_accuracy:.2f} %)"
+    show_figure("accuracy", f"{100 * evaluated.accuracy:.2f} %", note)
     width = max(map(len, evaluated.class_names))
     for index, (name, recall) in enumerate(
         zip(evaluated.class_names, evaluated.recalls(), strict=True)
@@ -109,13 +109,11 @@ def _report_on(evaluated: Evaluated) -> list[str]:
         text = "no samples" if recall is None else f"{100 * recall:6.2f} % found"
         if wrong.any():
             text += f", most often taken for {evaluated.class_names[wrong.argmax()]}"
-        lines.append(f"  {name:<{width}}  {text}")
-    lines.append(
-        f"{size.n_weights:,} weights, at most {size.weight_bits} bit each, "
-        f"{size.weight_memory_bits / 8192:,.1f} KiB; activations "
-        f"{size.activation_memory_bits / 8192:,.1f} KiB; {size.macs:,} multiply-accumulates"
-    )
-    return lines
+        print(f"  {name:<{width}}  {text}")
+    weights = f"{size.n_weights:,} of at most {size.weight_bits} bit each"
+    show_figure("weights", f"{size.weight_memory_bits / 8192:,.1f} KiB", f" ({weights})")
+    show_figure("activations", f"{size.activation_memory_bits / 8192:,.1f} KiB")
+    show_figure("work", f"{size.macs:,}", " multiply-accumulates a sample")
 
 
 def command_parser() -> argparse.ArgumentParser:
@@ -150,13 +148,13 @@ def main(arguments: list[str] | None = None) -> int:
         if options.out:
             write_atomically(options.out, json.dumps(evaluated.as_json(), indent=2) + "\n")
     except NarrowgaugeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return error.exit_code
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
     with for_people(options):
-        print("\n".join(_report_on(evaluated)))
+        _show(evaluated)
     answer(options, evaluated.as_json())
     return 0
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.errors import NarrowgaugeError
 from deploy.run_directory import RunDirectory, write_atomically
+from deploy.terminal import complain, show_figure
 from training.train import CONFIG, WEIGHTS
 from training.train import STAGE as TRAIN_STAGE
 from training.trained_run import TrainedRun
@@ -83,20 +84,21 @@ def main(arguments: list[str] | None = None) -> int:
             stage = export_run(options.run, options.data_dir)
         found = _accuracy_of(stage / VECTORS)
     except NarrowgaugeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return error.exit_code
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
     model, vectors = options.run / MODEL, options.run / VECTORS
     with for_people(options):
-        print(
-            f"test accuracy {100 * found['test_accuracy']:.2f} % on {found['n_test_samples']} "
-            f"samples, evaluated exactly; plain float32 differs in the class of "
-            f"{found['n_float32_class_differs']} and in some activation of "
-            f"{found['n_float32_activation_differs']}"
-        )
-        print(f"{model}\n{vectors}")
+        accuracy = f"{100 * found['test_accuracy']:.2f} %"
+        samples = f"{found['n_test_samples']} test samples, evaluated exactly"
+        show_figure("accuracy", accuracy, f" ({samples})")
+        classes = f"differs in {found['n_float32_class_differs']} classes"
+        samples = f"{found['n_float32_activation_differs']} samples"
+        show_figure("float32", classes, f", and in some activation of {samples}")
+        show_figure("model", str(model))
+        show_figure("vectors", str(vectors))
     answer(options, {"model": str(model), "vectors": str(vectors), **found})
     return 0
 

@@ -16,11 +16,12 @@ from typing import Any
 from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory, write_atomically
+from deploy.terminal import complain
 from training.sweep_cluster import cluster_executor
 from training.sweep_config import Point, load_sweep
 from training.sweep_point import CONFIG, LOG, Job, stop, train_point
 from training.sweep_progress import sweep_progress
-from training.table import as_markdown, make_table
+from training.table import make_table, show
 from training.train import STAGE, SUMMARY
 
 RECORD = "sweep.json"
@@ -204,9 +205,9 @@ def main(arguments: list[str] | None = None) -> int:
             )
             whole = [options.out / name for name, why in states.items() if not why]
             if whole:
-                print(as_markdown(make_table(whole)), end="")
+                show(make_table(whole))
     except NarrowgaugeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return error.exit_code
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on", file=sys.stderr)
@@ -214,7 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
     failed = {name: why for name, why in states.items() if why}
     for name, why in failed.items():
         log = options.out / name / LOG
-        print(f"failed: {name}: {why}; what it printed: {log}", file=sys.stderr)
+        complain(NarrowgaugeError(f"{name} failed", found=why, fix=f"what it printed is in {log}"))
     points = {name: {"run": str(options.out / name), "failed": why} for name, why in states.items()}
     answer(options, {"points": points})
     return 1 if failed else 0

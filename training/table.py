@@ -12,10 +12,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.durable import canonical_json
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import write_atomically
+from deploy.terminal import complain
 from training.network_config import NetworkConfig
 from training.trained_run import TrainedRun
 
@@ -155,6 +160,18 @@ def as_markdown(rows: Iterable[Row]) -> str:
     )
 
 
+def show(rows: Iterable[Row]) -> None:
+    """Prints the table: with lines and columns on a terminal, as Markdown anywhere else."""
+    console = Console()
+    if not console.is_terminal:
+        print(as_markdown(rows), end="")
+        return
+    table = Table(*_HEADER)
+    for row in rows:
+        table.add_row(*map(Text, _cells(row)))
+    console.print(table)
+
+
 def as_csv(rows: Iterable[Row]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([_HEADER, *map(_cells, rows)])
@@ -202,10 +219,10 @@ def main(arguments: list[str] | None = None) -> int:
 
             plot(rows, options.plot)
     except NarrowgaugeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return error.exit_code
     with for_people(options):
-        print(as_markdown(rows), end="")
+        show(rows)
     answer(options, {"rows": [{**asdict(row), "accuracy": row.mean} for row in rows]})
     return 0
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory, write_atomically
+from deploy.terminal import complain, show_figure
 from training.config import Config, load_config
 
 if TYPE_CHECKING:
@@ -220,16 +221,16 @@ def main(arguments: list[str] | None = None) -> int:
                 return 0
         summary = json.loads((stage / SUMMARY).read_text())
     except NarrowgaugeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return error.exit_code
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last whole epoch", file=sys.stderr)
         return 130
     with for_people(options):
-        print(
-            f"test accuracy {100 * summary['test_accuracy']:.2f} % on {summary['n_test_samples']} "
-            f"samples of {summary['data']}; {stage}"
-        )
+        accuracy = f"{100 * summary['test_accuracy']:.2f} %"
+        samples = f"{summary['n_test_samples']} test samples of {summary['data']}"
+        show_figure("accuracy", accuracy, f" ({samples})")
+        show_figure("run", str(run))
     answer(options, {"run": str(run), "stage": str(stage), **summary})
     return 0
 

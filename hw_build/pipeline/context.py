@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from deploy.run_directory import RunDirectory
+from deploy.terminal import say
 
 from .. import graph_file
 from ..folded import load_blocks
 from ..graph_file import Imported
 from ..options import Options
 from ..source_digest import source_digest
-from ..terminal import say
 from ..vectors import Vectors, exported_vectors, given_vectors
 from .folders import FOLDING, GRAPH, HARDWARE
 
