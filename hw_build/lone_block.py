@@ -19,13 +19,21 @@ LEAVES = ("compressor", "product_counter")
 ADDERS = ("adder",)
 """Modules that stay whole until carry chains are made: Yosys would merge them to counters."""
 
-READ = """\
+_READ = """\
 read_verilog -sv -defer {sources}
 {parameters}
 hierarchy -check -top {top}
-# Yosys knows ROM in logic as style "logic", Vivado as "distributed"
+# A unit's memory is a ROM, or a RAM where the host writes it, and has a style for either; Yosys
+# takes both as orders. It knows ROM in logic as "logic", Vivado as "distributed".
+setattr -unset {other}_style a:rom_style=distributed a:ram_style=distributed %i
 setattr -set rom_style "logic" a:rom_style=distributed
 """
+
+
+def reading(sources: str, top: str, parameters: str = "", *, writable: bool = False) -> str:
+    """Yosys commands that read RTL of ours, whose units' memories are `writable` or not."""
+    other = "rom" if writable else "ram"
+    return _READ.format(sources=sources, top=top, parameters=parameters, other=other)
 
 
 @dataclass(frozen=True)
@@ -80,10 +88,11 @@ class LoneBlock:
             for name, v in self.block.parameters.items()
         }
         settings = " ".join(f"-set {name} {value}" for name, value in values.items())
-        return READ.format(
-            sources=" ".join(self.sources),
-            parameters=f"chparam {settings} {self.block.module}",
-            top=self.block.module,
+        return reading(
+            " ".join(self.sources),
+            self.block.module,
+            f"chparam {settings} {self.block.module}",
+            writable=bool(self.block.parameters.get("WRITABLE")),
         )
 
     def _own(self, file: str) -> str:

@@ -15,7 +15,7 @@ from test_hw_build_faults_images import FOLDING, network
 from benchmarks.fault_injection import sized
 from hw_build.blocks import Block
 from hw_build.emit import TOP, emit
-from hw_build.lone_block import READ
+from hw_build.lone_block import reading
 from hw_build.verilator import find_verilator
 from hw_build.yosys import run_yosys
 
@@ -83,7 +83,7 @@ def test_yosys_maps_it(family: str, sources: list[Path]) -> None:
     """The whole accelerator, to the family's cells alone."""
     names = " ".join(path.name for path in sources)
     run_yosys(
-        READ.format(sources=names, parameters="", top=TOP) + f"{SYNTHESES[family]} -top {TOP}\n"
+        reading(names, TOP) + f"{SYNTHESES[family]} -top {TOP}\n"
         "check -assert\nselect -assert-none t:$* t:$scopeinfo %d\n",
         sources[0].parent,
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import pyslang
 import pytest
 from accelerators import Accelerator, build
 from random_graphs import random_image_case
@@ -18,17 +21,20 @@ from deploy.errors import GateError, UserError
 from deploy.memories import Memories
 from deploy.registers import OFFSETS
 from hw_build.blocks import Block, memories_of
-from hw_build.emit import top_level
+from hw_build.emit import TOP, emit, top_level
 from hw_build.estimate import block_resources
 from hw_build.fifo_sizing import size_fifos
 from hw_build.fifos import with_fifos
 from hw_build.folding import Folding
 from hw_build.graph import Concat, Depthwise, Graph, Input, IntType, MatVec, Threshold
 from hw_build.int_type import WeightType
+from hw_build.lone_block import reading
 from hw_build.lowering import lower
 from hw_build.rtl_gate import RtlGate
 from hw_build.simulator import Simulator, Stalls
+from hw_build.verilator import find_verilator
 from hw_build.writable import onto, writable
+from hw_build.yosys import run_yosys
 
 
 def retrained(graph: Graph, seed: int) -> Graph:
@@ -191,6 +197,50 @@ def test_a_word_that_is_partly_written_is_none(two_layers: Accelerator) -> None:
         model.write_register(OFFSETS["MEMORY"], 999)
         model.write_register(OFFSETS["WORD"], 0)
         two_layers.gate.check(model)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 10])
+def test_verilator_and_slang_have_nothing_to_say(seed: int, tmp_path: Path) -> None:
+    case = random_case(seed, most=6)
+    emit(lower(writable(case.graph), case.folding), tmp_path)
+    files = (tmp_path / "files.f").read_text().split()
+    verilator = find_verilator()
+    done = subprocess.run(
+        [str(verilator.binary), "--lint-only", "-Wall", "--top-module", TOP, *files],
+        env={**os.environ, "VERILATOR_ROOT": str(verilator.root)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    compilation = pyslang.ast.Compilation()
+    for name in files:
+        compilation.addSyntaxTree(pyslang.syntax.SyntaxTree.fromFile(str(tmp_path / name)))
+    assert not [d for d in compilation.getAllDiagnostics() if d.isError()]
+
+
+CELLS = {
+    "synth_xilinx -family xc7 -flatten": ("RAM64M", "FD*"),
+    "synth_xilinx -family xcup -flatten": ("RAM64M8", "FD*"),
+    "synth_ecp5": ("TRELLIS_DPR16X4", "TRELLIS_FF"),
+}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("command", CELLS)
+def test_yosys_maps_the_memories_to_ram(command: str, tmp_path: Path) -> None:
+    case = random_case(4)
+    emit(lower(writable(case.graph), case.folding), tmp_path)
+    names = " ".join((tmp_path / "files.f").read_text().split())
+    ram, register = CELLS[command]
+    run_yosys(
+        reading(names, TOP, writable=True) + f"{command} -top {TOP}\ncheck -assert\n"
+        "select -assert-none t:$* t:$scopeinfo %d\n"
+        f"select -assert-min 50 t:{ram}\n"
+        f"select -assert-max 1500 t:{register}\n",  # the memories have some ten thousand bits
+        tmp_path,
+    )
 
 
 def test_ranges_hold_any_weights_of_the_type() -> None:

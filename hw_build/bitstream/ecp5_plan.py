@@ -13,11 +13,11 @@ from pathlib import Path
 from deploy.durable import digest_of
 from deploy.uart import BAUD
 
-from ..blocks import Block
+from ..blocks import Block, writable_memories
 from ..boards import Board
 from ..ecp5 import SCRIPT
 from ..emit import RTL_FOLDER
-from ..lone_block import LEAVES, READ, copies_of
+from ..lone_block import LEAVES, copies_of, reading
 from .ip_wrapper import WRAPPER
 from .plan import Plan, Step, rtl_files
 
@@ -123,12 +123,13 @@ def make_ecp5_plan(
         sources.append(f"{module}.sv")
     part = PARTS[board.name]
     texts = {LPF: pin_constraints(part.pins, clock_mhz), BLOCK_RAM.name: BLOCK_RAM.read_text()}
-    reading = READ.format(
-        sources=" ".join(sources),
-        parameters=f"chparam -set DIVIDER {divider_of(clock_mhz)} {TOP}",
-        top=TOP,
+    read = reading(
+        " ".join(sources),
+        TOP,
+        f"chparam -set DIVIDER {divider_of(clock_mhz)} {TOP}",
+        writable=bool(writable_memories(blocks)),
     )
-    script = SCRIPT.format(reading=reading, top=TOP, leaves=copies_of(LEAVES))
+    script = SCRIPT.format(reading=read, top=TOP, leaves=copies_of(LEAVES))
     device = (f"--{part.device}", "--package", part.package, "--speed", part.speed)
     names = ("--json", MAPPED, "--lpf", LPF, "--textcfg", CONFIGURATION, "--report", REPORT)
     routing = {
