@@ -49,8 +49,7 @@ def weight_memory(layer: MatVec | Depthwise, fold: Folding) -> tuple[int, int]:
     simd = fold.simd if isinstance(layer, MatVec) else 1
     words = ceil(columns / simd) * ceil(rows / fold.pe)
     padded = rows % fold.pe or columns % simd
-    alike = layer.weights.min() == layer.weights.max() and not padded
-    constant = alike and layer.writable is None
+    constant = layer.has_one_weight and not padded
     return 1 if constant else words, fold.pe * simd * layer.weight_bits
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -36,10 +37,15 @@ class Weighted:
     weights: np.ndarray
     writable: WeightType | None
 
-    @property
+    @cached_property
     def weight_type(self) -> WeightType:
         """How the weights are coded: as what the host may write, or in the cheapest way."""
         return self.writable or WeightType.of(self.weights)
+
+    @cached_property
+    def has_one_weight(self) -> bool:
+        """Whether all weights are one constant, for good."""
+        return self.writable is None and bool(self.weights.min() == self.weights.max())
 
     @property
     def weight_kind(self) -> str:
