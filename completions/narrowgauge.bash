@@ -10,7 +10,6 @@ _narrowgauge_words() {
     'hw_build.flow') echo 'run status show compare ip bundle-finn uart finn --help' ;;
     'hw_build.flow run') echo '--help --board --clock-mhz --target-fps --fit --oversize --fifo --writable --onto --folding --inputs --input-type --output --until --out --seed --trace --synthesis --no-synthesis --json --vivado --backend' ;;
     'hw_build.flow run --until') echo 'graph golden folding rtl simulation synthesis bitstream bundle board report' ;;
-    'hw_build.flow run --vivado') echo 'auto local docker none' ;;
     'hw_build.flow run --backend') echo 'rtl finn' ;;
     'hw_build.flow status') echo '--help --json' ;;
     'hw_build.flow show') echo '--help --out --netron --json' ;;

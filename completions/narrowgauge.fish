@@ -19,8 +19,6 @@ function __narrowgauge_words
             string split -- ' ' '--help --board --clock-mhz --target-fps --fit --oversize --fifo --writable --onto --folding --inputs --input-type --output --until --out --seed --trace --synthesis --no-synthesis --json --vivado --backend'
         case 'hw_build.flow run --until'
             string split -- ' ' 'graph golden folding rtl simulation synthesis bitstream bundle board report'
-        case 'hw_build.flow run --vivado'
-            string split -- ' ' 'auto local docker none'
         case 'hw_build.flow run --backend'
             string split -- ' ' 'rtl finn'
         case 'hw_build.flow status'

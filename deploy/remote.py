@@ -1,39 +1,26 @@
 """A board behind ssh: a bundle goes into a folder named by its content, results come back.
 
-Files travel by rsync where both ends have it, else as a tar archive through the same ssh.
 pynq's own remote server is not used: it is root's, unauthenticated, and listens everywhere.
 """
 
 from __future__ import annotations
 
-import io
 import shlex
 import shutil
 import subprocess
-import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.bundle import Bundle, is_executable
 from deploy.durable import machine_errors
 from deploy.errors import MachineError, UserError
 from deploy.records import merge
-
-HOME = "narrowgauge"
-"""Below the user's home on the board: a folder for each bundle."""
+from deploy.ssh import HOME, WHOLE, WORK_S, Host
 
 BUNDLE, INPUT = "bundle.zip", "input.npy"
 LOG, OUTPUT = "measurements.jsonl", "output.npy"
 """Names in that folder: what goes there, and what a command leaves there."""
-
-MOST_RESULT_BYTES = 1 << 30
-ANSWER_S, WORK_S = 60, 3600
-"""How long a board may take for a small question, and for files or a whole command."""
-
-_OPENSSH = ("ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=4")
-"""A board that goes away is noticed within a minute. Whoever gives these options has his own."""
 
 LAUNCHER = """\
 set -e
@@ -51,7 +38,7 @@ exec bash -c "$start" deploy {arguments}
 
 
 class Remote:
-    """A host.
+    """A board.
 
     Args:
         host: user@board, as ssh takes it.
@@ -59,31 +46,25 @@ class Remote:
 
     Raises:
         UserError: a host that ssh would take for an option.
+        MachineError: there is no ssh here.
     """
 
     def __init__(self, host: str, ssh: str = "ssh") -> None:
-        if host.startswith("-") or not host or any(c.isspace() for c in host):
-            raise UserError("no name of a host", where="--host", found=repr(host))
-        self._host, self._ssh = host, shlex.split(ssh)
-        if not self._ssh or shutil.which(self._ssh[0]) is None:
-            fix = "apt-get install openssh-client"
-            raise MachineError("there is no ssh", found=ssh, fix=fix)
-        if Path(self._ssh[0]).name == "ssh":
-            self._ssh += [part for option in _OPENSSH for part in ("-o", option)]
+        self.host = Host(host, ssh)
 
     def push(self, bundle: Bundle) -> str:
         """Puts the bundle and its driver there, unless they are; returns the folder."""
         folder = folder_of(bundle)
-        if self._shell(f"test -e {folder}/whole && echo yes || true").stdout.strip() == b"yes":
+        if self.host.shell(f"test -e {folder}/{WHOLE} && echo yes || true").strip() == b"yes":
             return folder
-        self._shell(f"mkdir -p {folder} && chmod 700 {folder}")
+        self.host.shell(f"mkdir -p {folder} && chmod 700 {folder}")
         with tempfile.TemporaryDirectory(prefix="narrowgauge-") as name:
             local = Path(name)
             code = [member for member in bundle.files if is_executable(member)]
             bundle.write(local, [member for member in code if member.startswith("deploy/")])
             shutil.copyfile(bundle.path, local / BUNDLE)
-            self._send(local, folder)
-        self._shell(f"touch {folder}/whole")
+            self.host.send(local, folder)
+        self.host.shell(f"touch {folder}/{WHOLE}")
         return folder
 
     def command(self, bundle: Bundle, arguments: list[str], given: Path | None) -> int:
@@ -98,10 +79,10 @@ class Remote:
                 raise UserError("the inputs can't be read", where=str(given))
             with tempfile.TemporaryDirectory(prefix="narrowgauge-") as name:
                 shutil.copyfile(given, Path(name) / INPUT)
-                self._send(Path(name), folder)
+                self.host.send(Path(name), folder)
         script = LAUNCHER.format(folder=folder, arguments=shlex.join(arguments), root="")
-        command = [*self._ssh, "--", self._host, f"sh -c {shlex.quote(script)}"]
-        with self._in_time(WORK_S):
+        command = self.host.command(f"sh -c {shlex.quote(script)}")
+        with self.host.in_time(WORK_S):
             return subprocess.run(
                 command, stdin=subprocess.DEVNULL, check=False, timeout=WORK_S
             ).returncode
@@ -115,83 +96,27 @@ class Remote:
             targets: the local path by the name there, of `LOG` and `OUTPUT`.
 
         Raises:
-            MachineError: what comes back is no archive of results.
+            MachineError: what comes back is not the results of a board.
         """
-        folder = folder_of(bundle)
-        listing = " ".join(targets)
-        script = (
-            f"cd {folder} && for f in {listing}; do test -e $f && echo $f; done | tar cf - -T -"
-        )
-        data = self._shell(script, timeout_s=WORK_S).stdout
         written = []
-        try:
-            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-                for member in archive:
-                    file = archive.extractfile(member) if member.isreg() else None
-                    if member.name not in targets or member.size > MOST_RESULT_BYTES or not file:
-                        raise tarfile.TarError(f"unexpected member {member.name!r}")
-                    path, content = targets[member.name], file.read()
-                    with machine_errors(path.parent):
-                        path.parent.mkdir(parents=True, exist_ok=True)
-                        if member.name == LOG:
-                            merge(path, content)
-                        else:
-                            path.write_bytes(content)
-                    written.append(path)
-        except (tarfile.TarError, UserError) as error:
-            raise MachineError(
-                "what came back is not the results of a board", where=self._host, found=str(error)
-            ) from error
+        for name, content in self.host.fetch(folder_of(bundle), targets).items():
+            path = targets[name]
+            with machine_errors(path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if name == LOG:
+                    self._merge(path, content)
+                else:
+                    path.write_bytes(content)
+            written.append(path)
         return written
 
-    def _send(self, local: Path, folder: str) -> None:
-        """Everything in `local` into the remote folder."""
-        has = self._shell("command -v rsync >/dev/null && echo yes || true").stdout.strip()
-        if shutil.which("rsync") and has == b"yes":
-            shell = shlex.join(self._ssh)
-            target = f"{self._host}:{folder}/"
-            self._checked(["rsync", "-rt", "-e", shell, f"{local}/", target], b"", WORK_S)
-            return
-        file = io.BytesIO()
-        with tarfile.open(fileobj=file, mode="w") as archive:
-            for path in sorted(local.rglob("*")):
-                archive.add(path, str(path.relative_to(local)), recursive=False)
-        self._shell(f"tar xf - -C {folder} --no-same-owner", file.getvalue(), WORK_S)
-
-    def _shell(
-        self, script: str, data: bytes = b"", timeout_s: float | None = None
-    ) -> subprocess.CompletedProcess:
-        command = [*self._ssh, "--", self._host, script]
-        return self._checked(command, data, ANSWER_S if timeout_s is None else timeout_s)
-
-    @contextmanager
-    def _in_time(self, timeout_s: float) -> Iterator[None]:
+    def _merge(self, path: Path, content: bytes) -> None:
         try:
-            yield
-        except subprocess.TimeoutExpired as error:
+            merge(path, content)
+        except UserError as error:
             raise MachineError(
-                "the board does not answer",
-                where=self._host,
-                found=f"nothing within {timeout_s:g} s",
-                fix=f"try: {shlex.join(self._ssh)} {self._host} true",
+                "what came back is no log of measurements", where=self.host.name, found=str(error)
             ) from error
-
-    def _checked(
-        self, command: list[str], data: bytes, timeout_s: float
-    ) -> subprocess.CompletedProcess:
-        with self._in_time(timeout_s):
-            done = subprocess.run(
-                command, input=data, capture_output=True, check=False, timeout=timeout_s
-            )
-        if done.returncode:
-            raise MachineError(
-                "the board can't be reached, or refuses",
-                where=self._host,
-                found=done.stderr.decode("utf-8", "replace").strip()[-500:]
-                or f"exit code {done.returncode}",
-                fix=f"try: {shlex.join(self._ssh)} {self._host} true",
-            )
-        return done
 
 
 def folder_of(bundle: Bundle) -> str:

@@ -19,7 +19,7 @@ from deploy.run_directory import RunDirectory
 from deploy.terminal import complain, show_figure
 
 from . import handover, look, run_arguments
-from .bitstream.vivado import find_vivado
+from .bitstream.places import find_vivado
 from .options import STAGE_NAMES, Options
 
 Answer = dict[str, Any]

@@ -9,7 +9,7 @@ from deploy.answers import add_json
 from deploy.errors import UserError
 from deploy.run_directory import RunDirectory
 
-from .bitstream.vivado import PLACES
+from .bitstream.places import FORMS, require_place
 from .boards import BOARDS, Board, board_named
 from .options import BACKENDS, DEFAULT_TARGET_FPS, FIFO_CHOICES, STAGE_NAMES, Options
 from .pipeline.folders import FOLDING, GRAPH
@@ -101,10 +101,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
     add(
         "--vivado",
-        choices=PLACES,
         default="auto",
+        metavar=FORMS,
         help="where the bitstream is built: here if Vivado is found (auto), here, in docker, "
-        "or not at all (none); for an ECP5, here by nextpnr, or not at all",
+        "not at all (none), or on another host; for an ECP5, here by nextpnr, or not at all",
     )
 
     add(
@@ -225,6 +225,7 @@ def _hardware(onto: Path, board: Board) -> tuple[Path, str]:
 
 def _vivado_place(arguments: argparse.Namespace) -> str:
     """Where Vivado runs: it has to be found where the bitstream is what was asked for."""
+    require_place(arguments.vivado)
     wanted = arguments.until == "bitstream" and arguments.vivado == "auto"
     return "local" if wanted else arguments.vivado
 

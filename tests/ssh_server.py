@@ -24,7 +24,12 @@ async def handle(process: asyncssh.SSHServerProcess) -> None:
         stdout=pipe,
         stderr=pipe,
     )
-    await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
+    await process.redirect(
+        stdin=child.stdin,
+        stdout=child.stdout,
+        stderr=child.stderr,
+        send_eof=False,  # the end of one is not that of the other
+    )
     code = await child.wait()
     await process.stdout.drain()
     process.exit(code)

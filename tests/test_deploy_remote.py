@@ -9,13 +9,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from debian_packages import NoMirror, unpacked
-from pynq_environments import ROOT, environment_of, ssh_environment
+from pynq_environments import ROOT, environment_of
+from ssh_hosts import Host, serving
 from test_deploy_records import record
 from toy_bundle import toy, toy_files, write_toy
 
@@ -35,15 +35,6 @@ serve(ToyExecutor(), sys.stdin.buffer, sys.stdout.buffer)
 """
 
 
-@dataclass(frozen=True)
-class Board:
-    """A host with the options of ssh that reach it, and its home."""
-
-    host: str
-    ssh: str
-    home: Path
-
-
 def rsync() -> Path:
     """The machine's rsync, or Debian's unpacked; NoMirror where there is neither."""
     installed = shutil.which("rsync")
@@ -59,15 +50,9 @@ def rsync() -> Path:
 
 
 @pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
-    if shutil.which("ssh") is None or shutil.which("ssh-keygen") is None:
-        pytest.skip("no ssh client here: apt-get install openssh-client")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("ssh")
-    for name in ("host", "client"):
-        key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
-        subprocess.run(key, check=True)
-    home, fake = folder / "home", folder / "fake" / "hw_build"
-    home.mkdir()
+    fake = folder / "fake" / "hw_build"
     fake.mkdir(parents=True)
     (fake / "__init__.py").write_text("")
     (fake / "virtual_executor.py").write_text(EXECUTOR)
@@ -78,22 +63,9 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     (bin_folder / "python3").chmod(0o755)
     with suppress(NoMirror):
         (bin_folder / "rsync").symlink_to(rsync())
-    server = subprocess.Popen(
-        [
-            *(str(ssh_environment()), str(ROOT / "tests" / "ssh_server.py"), str(folder / "host")),
-            *(str(folder / "client.pub"), str(home), f"{bin_folder}:{os.environ['PATH']}"),
-            f"{fake.parent}:{ROOT / 'tests'}",
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stdout is not None
-    port = server.stdout.readline().strip()
-    options = f"-i {folder / 'client'} -p {port} -o StrictHostKeyChecking=no -o BatchMode=yes"
-    options += f" -o UserKnownHostsFile={folder / 'known'} -o LogLevel=ERROR -F none"
-    yield Board("someone@127.0.0.1", f"ssh {options}", home)
-    server.kill()
-    server.wait()
+    modules = f"{fake.parent}:{ROOT / 'tests'}"
+    with serving(folder, f"{bin_folder}:{os.environ['PATH']}", modules) as host:
+        yield host
 
 
 @pytest.fixture
@@ -157,9 +129,9 @@ def test_files_travel_by_rsync_or_by_tar(way, board, bundle, monkeypatch) -> Non
     if program is not None:
         monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     remote, sent = Remote(board.host, board.ssh), []
-    checked = remote._checked
+    checked = remote.host._checked
     spied = lambda command, *more: (sent.append(command[0]), checked(command, *more))[1]  # noqa: E731
-    monkeypatch.setattr(remote, "_checked", spied)
+    monkeypatch.setattr(remote.host, "_checked", spied)
     files = {**toy_files(len(way) + 9), "deploy/errors.py": bytes(range(256)) * (1 << 14)}
     large = Bundle.read(write_toy(bundle.with_name(f"{way}.zip"), files))
     folder = board.home / remote.push(large)
@@ -192,7 +164,7 @@ def test_a_board_that_is_not_there_is_one_message(bundle, capfd) -> None:
 
 
 def test_a_board_that_says_nothing_is_one_message(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("deploy.remote.ANSWER_S", 0.3)
+    monkeypatch.setattr("deploy.ssh.ANSWER_S", 0.3)
     silent = script(tmp_path / "silent", "exec sleep 30")
     bundle = Bundle.read(write_toy(tmp_path / "b.zip"))
     with pytest.raises(MachineError, match=r"does not answer[\s\S]*nothing within 0.3 s"):
@@ -205,7 +177,7 @@ def test_a_board_that_says_nothing_is_one_message(tmp_path, monkeypatch) -> None
 def test_ssh_gives_up_on_a_board_that_goes_away(tmp_path) -> None:
     ssh = script(tmp_path / "ssh", 'echo "$@"; exit 9')
     remote = Remote("a@b", f"{ssh} -o ConnectTimeout=3")
-    said = remote._ssh[1:]
+    said = remote.host._ssh[1:]
     assert said[:2] == ["-o", "ConnectTimeout=3"]  # the first one counts
     for option in ("ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=4"):
         assert option in said

@@ -31,8 +31,9 @@ from deploy.registers import identity_words
 from hw_build import flow
 from hw_build.bitstream import scripts, tcl
 from hw_build.bitstream.ip_wrapper import instantiation
+from hw_build.bitstream.local_folder import run_script, sole_builder
+from hw_build.bitstream.places import find_vivado
 from hw_build.bitstream.plan import RESULTS, STEPS, Plan, make_plan
-from hw_build.bitstream.vivado import find_vivado, run_script, sole_builder
 from hw_build.blocks import Block
 from hw_build.boards import BOARDS
 from hw_build.emit import IDENTITY

@@ -26,8 +26,8 @@ from vivado_builds import (
 
 from deploy.errors import MachineError
 from hw_build.bitstream.execute import build
+from hw_build.bitstream.places import find_vivado
 from hw_build.bitstream.plan import STEPS, Plan, make_plan
-from hw_build.bitstream.vivado import find_vivado
 from hw_build.blocks import Block
 from hw_build.boards import BOARDS
 
@@ -36,7 +36,7 @@ import pickle, sys
 from pathlib import Path
 from hw_build import flow
 from hw_build.bitstream.execute import build
-from hw_build.bitstream.vivado import find_vivado
+from hw_build.bitstream.places import find_vivado
 plan, place, work = pickle.load(sys.stdin.buffer)
 with flow._signals_as_exceptions():
     build(plan, find_vivado(place), work)
@@ -83,8 +83,13 @@ def test_a_killed_build_goes_on_and_a_whole_one_is_not_built_again(
 
 
 @contextmanager
-def hanging_build(plan: Plan, place: str, work: Path) -> Iterator[tuple[subprocess.Popen, int]]:
-    """A process that builds, whose Vivado hangs in the placement; and that Vivado's id."""
+def hanging_build(
+    plan: Plan, place: str, work: Path, hanging: Callable[[], str] | None = None
+) -> Iterator[tuple[subprocess.Popen, int]]:
+    """A process that builds, whose Vivado hangs in the placement; and that Vivado's id.
+
+    `hanging` tells that id once it hangs, where Vivado doesn't work in `work`.
+    """
     environment = {**os.environ, "FAKE_VIVADO_FAULT": "hangs", "PYTHONPATH": str(HERE.parent)}
     process = subprocess.Popen(
         [sys.executable, "-c", BUILDER], env=environment, stdin=subprocess.PIPE
@@ -93,8 +98,9 @@ def hanging_build(plan: Plan, place: str, work: Path) -> Iterator[tuple[subproce
     process.stdin.write(pickle.dumps((plan, place, work)))
     process.stdin.close()
     mark = work / "hangs.pid"
-    until(lambda: mark.is_file() and mark.read_text())
-    vivado = int(mark.read_text())
+    found = hanging or (lambda: mark.read_text() if mark.is_file() else "")
+    until(found)
+    vivado = int(found())
     try:
         yield process, vivado
     finally:

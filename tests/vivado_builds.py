@@ -15,8 +15,8 @@ from qonnx_zoo import ZOO
 
 from deploy.errors import NarrowgaugeError
 from hw_build.bitstream.execute import build
+from hw_build.bitstream.places import find_vivado
 from hw_build.bitstream.plan import Plan
-from hw_build.bitstream.vivado import find_vivado
 from hw_build.blocks import Block
 from hw_build.emit import emit
 from hw_build.folding import Folding

@@ -10,14 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from deploy.durable import write_atomically
 from deploy.errors import MachineError, NarrowgaugeError, UserError
 from deploy.store import Store
 
 from . import CAVEAT
 from .history import History
+from .places import AnyVivado, BuildFolder, open_folder
 from .plan import RESULTS, STEPS, Plan, Step
-from .vivado import Vivado, run_script, sole_builder
 from .vivado_log import Message, as_text, cause_of, fatal, meaning_of, messages_of
 from .vivado_reports import Timing, layer_of, read_timing, read_utilisation, unrouted_nets
 
@@ -27,7 +26,7 @@ SUMMARY = "bitstream.json"
 
 def build(
     plan: Plan,
-    vivado: Vivado,
+    vivado: AnyVivado,
     work: Path,
     *,
     store: Store | None = None,
@@ -35,7 +34,8 @@ def build(
 ) -> Path:
     """The folder with RESULTS and `bitstream.json`: from the store, or built in `work`.
 
-    What `work` holds of an earlier build of the same plan is used; it can be deleted afterwards.
+    What is left of an earlier build of the same plan, in `work` or on another host, is used;
+    `places.remove_folder` removes it afterwards.
 
     Raises:
         UserError: the design doesn't fit, doesn't route or is too slow for its clock.
@@ -45,8 +45,8 @@ def build(
 
     def make(folder: Path) -> None:
         history = History(store.root, plan.board.name, plan.lut)
-        with sole_builder(work) as lock:
-            summary = _run_steps(plan, vivado, work, lock, history, say)
+        with open_folder(plan, vivado, work) as there:
+            summary = _run_steps(plan, vivado.version, there, work, history, say)
         for name in RESULTS:
             shutil.copyfile(work / name, folder / name)
         (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
@@ -55,24 +55,30 @@ def build(
 
 
 def _run_steps(
-    plan: Plan, vivado: Vivado, work: Path, lock: int, history: History, say: Callable[[str], None]
+    plan: Plan,
+    version: str,
+    there: BuildFolder,
+    work: Path,
+    history: History,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
-    _lay_out(plan, vivado, work)
     seconds = history.seconds()
     messages: list[Message] = []
     for number, step in enumerate(STEPS, 1):
-        log, done = work / f"{step.name}.log", work / f"{step.name}.done"
-        where = f"  Vivado {vivado.version}, step {number} of {len(STEPS)}, {step.title}"
-        if done.is_file() and all((work / name).is_file() for name in step.makes):
+        log, results = work / step.log, [name for name in step.makes if name in RESULTS]
+        where = f"  Vivado {version}, step {number} of {len(STEPS)}, {step.title}"
+        if not there.lacks(step.done, *step.makes):
             say(f"{where}: done before")
+            there.bring(step.log, *results)
         else:
             left = sum(seconds.get(later.name, 0) for later in STEPS[number - 1 :])
             say(where + (f": about {left / 60:.0f} min to go" if left else ""))
             started = time.monotonic()
-            code = run_script(vivado, f"{step.name}.tcl", log.name, work, lock)
-            _check(step, code, _log_of(log), work)
+            code = there.run(step)
+            there.bring(step.log, *results)
+            _check(step, code, _log_of(log), there.lacks(*step.makes), log)
             history.record(step.name, round(time.monotonic() - started, 1))
-            write_atomically(done, "")
+            there.mark(step.done)
         bad = [message for message in messages_of(_log_of(log)) if message not in messages]
         messages += bad
         for message in bad:
@@ -84,7 +90,7 @@ def _run_steps(
     return {
         "kind": KIND,
         "caveat": CAVEAT,
-        "vivado": vivado.version,
+        "vivado": version,
         "plan": plan.digest,
         "clock_mhz": plan.clock_mhz,
         "timing": _timing_record(timing, plan),
@@ -96,28 +102,15 @@ def _run_steps(
     }
 
 
-def _lay_out(plan: Plan, vivado: Vivado, work: Path) -> None:
-    """The plan's files in `work`; whatever another plan or Vivado left there is removed first."""
-    mark, text = work / "plan", f"{plan.digest} {vivado.version}\n"
-    if work.exists() and (not mark.is_file() or mark.read_text() != text):
-        shutil.rmtree(work)
-    for name, data in plan.files.items():
-        path = work / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    write_atomically(mark, text)
-
-
 def _log_of(log: Path) -> str:
     """The log, and what was printed instead of being logged: the last words of a crash."""
     paths = (log, log.with_name(f"{log.name}.out"))
     return "\n".join(p.read_text(errors="replace") for p in paths if p.is_file())
 
 
-def _check(step: Step, code: int, log: str, work: Path) -> None:
-    """Raises what went wrong in a step, if anything did."""
+def _check(step: Step, code: int, log: str, missing: list[str], path: Path) -> None:
+    """Raises what went wrong in a step, if anything did; its log lies at `path`."""
     bad = fatal(messages_of(log))
-    missing = [name for name in step.makes if not (work / name).is_file()]
     if code == 0 and not bad and not missing:
         return
     cause = cause_of(log)
@@ -136,7 +129,7 @@ def _check(step: Step, code: int, log: str, work: Path) -> None:
         "Vivado failed",
         where=f"Vivado, {step.title}",
         found=found or (f"exit code {code}" if code else f"it made no {missing[0]}"),
-        fix=f"its log: {work / step.name}.log",
+        fix=f"its log: {path}",
     )
 
 

@@ -4,7 +4,8 @@
 
 The kernel closes the pipe's other end even where its holder was killed; then the command and all
 that it started are ended, and a container with them, whose id docker wrote into a file (--cidfile).
-Needs to lead a process group of its own. Standard library alone: it is run as a file.
+Leads a process group of its own. Standard library alone, Python 3.7 or later: it is run as a file,
+behind ssh too, which closes the pipe there when it is closed here or the connection is lost.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ CID_OPTION = "--cidfile"
 
 def main(command: list[str]) -> int:
     """The command's exit code; 128 and the signal's number where one ended it."""
+    if os.getpgrp() != os.getpid():
+        os.setpgid(0, 0)
     # What ends the group must not end us first. A handler, as an ignored signal would be inherited.
     signal.signal(signal.SIGTERM, lambda *_: None)
     # Inherited files stay open in it: one of them is the lock on its folder.

@@ -29,6 +29,19 @@ class Step:
     title: str
     makes: tuple[str, ...]
 
+    @property
+    def script(self) -> str:
+        return f"{self.name}.tcl"
+
+    @property
+    def log(self) -> str:
+        return f"{self.name}.log"
+
+    @property
+    def done(self) -> str:
+        """The mark that says that it was carried out and checked."""
+        return f"{self.name}.done"
+
 
 REPORTS = ("timing.rpt", "utilisation.rpt", "utilisation_accelerator.rpt", "routes.rpt")
 STEPS = (
@@ -67,6 +80,13 @@ class Plan:
         """sha256 over the board, the clock and every file."""
         files = {path: hashlib.sha256(data).hexdigest() for path, data in self.files.items()}
         return digest_of({"board": self.board.name, "clock": self.clock_mhz, "files": files})
+
+    def write(self, folder: Path) -> None:
+        """Every file into `folder`, which is made if need be."""
+        for name, data in self.files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
 
 
 def make_plan(rtl: Path, blocks: tuple[Block, ...], board: Board, clock_mhz: float) -> Plan:

@@ -1,25 +1,17 @@
-"""Vivado: found here or in a container, its version read, one script run."""
+"""Vivado on this machine or in a container: found, its version read, its command."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.errors import MachineError
 
 from . import leash
-from .leash import end_container
-
-PLACES = ("auto", "local", "docker", "none")
-"""Where Vivado may run: here if it is found (auto), here, in a container, nowhere."""
 
 IMAGE = "narrowgauge:build"
 INSTALLATION = "XILINX_VIVADO"
@@ -51,21 +43,29 @@ class Vivado:
 
     def command(self, script: str, log: str, folder: Path) -> list[str]:
         """The argument list that runs `script` in `folder`; all names are relative to it."""
-        options = ["-mode", "batch", "-nojournal", "-notrace", "-log", log, "-source", script]
         prefix: list[str] = []
         if self.place == "docker":
             prefix = _container(self.installation, folder, f"{log}{CONTAINER}")
-        return [*prefix, self.program, *options]
+        return [*prefix, self.program, *batch_options(script, log)]
 
 
-def find_vivado(place: str) -> Vivado | None:
-    """Vivado at `place`, one of PLACES; None if it is not asked for, or not found by "auto".
+def batch_options(script: str, log: str) -> list[str]:
+    """What `vivado` is given to run a script and write a log."""
+    return ["-mode", "batch", "-nojournal", "-notrace", "-log", log, "-source", script]
+
+
+def version_in(text: str) -> str:
+    """The version that `vivado -version` printed; empty if there is none."""
+    found = re.search(r"[Vv]ivado v(\d{4}\.\d+(?:\.\d+)?)", text)
+    return found[1] if found else ""
+
+
+def find_here(place: str) -> Vivado | None:
+    """Vivado at "local", "docker", or "auto": None if that doesn't find it.
 
     Raises:
         MachineError: it was asked for and is missing, or doesn't tell its version.
     """
-    if place == "none":
-        return None
     program = _program()
     if program is None:
         if place == "auto":
@@ -87,74 +87,6 @@ def find_vivado(place: str) -> Vivado | None:
     return replace(unknown, version=_version(unknown))
 
 
-def lock_of(work: Path) -> Path:
-    """The file whose lock `sole_builder` holds: beside the folder, which may be made anew."""
-    return work.with_name(f"{work.name}.lock")
-
-
-@contextmanager
-def sole_builder(work: Path) -> Iterator[int]:
-    """Holds the lock of the folder `work`, and gives its file's number for `run_script`.
-
-    Vivado inherits the lock: what outlives its flow keeps the next one out of `work`.
-
-    Raises:
-        MachineError: a Vivado of an earlier run still works there.
-    """
-    path = lock_of(work)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            group = lock.read()
-            raise MachineError(
-                "a Vivado of an earlier run still works here",
-                where=str(work),
-                found=f"process group {group or 'not known yet'}",
-                fix=f"wait for it, or end it: kill -KILL -- -{group or 'GROUP'}; "
-                "then the same command goes on",
-            ) from None
-        for id_file in work.glob(f"*{CONTAINER}"):  # docker inherits no lock
-            end_container(id_file)
-        yield lock.fileno()
-
-
-def run_script(vivado: Vivado, script: str, log: str, folder: Path, lock: int) -> int:
-    """Runs one script and returns the exit code, 128 and more if a signal ended it.
-
-    Whatever ends us, be it signal 9, ends Vivado, its children and its container too.
-
-    Args:
-        lock: what `sole_builder` gives.
-    """
-    container = folder / f"{log}{CONTAINER}"
-    with (
-        open(folder / f"{log}.out", "wb") as out,
-        subprocess.Popen(
-            [sys.executable, "-I", leash.__file__, *vivado.command(script, log, folder)],
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=(lock,),
-        ) as process,
-    ):
-        os.ftruncate(lock, 0)
-        os.write(lock, str(process.pid).encode())
-        try:
-            return process.wait()
-        except BaseException:
-            assert process.stdin is not None
-            process.stdin.close()
-            process.wait()
-            raise
-        finally:
-            container.unlink(missing_ok=True)
-
-
 def _program() -> Path | None:
     """`vivado` of $XILINX_VIVADO, or on the PATH."""
     chosen = os.environ.get(INSTALLATION)
@@ -173,15 +105,15 @@ def _version(vivado: Vivado) -> str:
         text=True,
         errors="replace",
     )
-    found = re.search(r"[Vv]ivado v(\d{4}\.\d+(?:\.\d+)?)", done.stdout)
-    if done.returncode != 0 or not found:
+    version = version_in(done.stdout)
+    if done.returncode != 0 or not version:
         raise MachineError(
             "Vivado does not start",
             where=vivado.program + (" in docker" if prefix else ""),
             found=f"exit code {done.returncode}: {done.stdout.strip()[-300:] or 'no output'}",
             fix="make docker-image" if prefix else "run `vivado -version` yourself",
         )
-    return found[1]
+    return version
 
 
 def _container(installation: Path, folder: Path | None = None, id_file: str = "") -> list[str]:

@@ -15,8 +15,8 @@ from ..bitstream.ecp5_build import tool_versions as ecp5_tool_versions
 from ..bitstream.ecp5_plan import NETLIST, make_ecp5_plan
 from ..bitstream.execute import SUMMARY, build
 from ..bitstream.netlist_gate import N_FRAMES, check_over_uart, open_netlist
+from ..bitstream.places import find_vivado, remove_folder
 from ..bitstream.plan import RESULTS, make_plan
-from ..bitstream.vivado import find_vivado, lock_of
 from ..blocks import ports
 from ..emit import identity_of
 from ..progress import progress
@@ -46,8 +46,7 @@ def build_bitstream(flow: Flow) -> None:
         built = build(plan, vivado, work, say=flow.say)
         for name in (*RESULTS, SUMMARY):
             shutil.copyfile(built / name, folder / name)
-        shutil.rmtree(work, ignore_errors=True)
-        lock_of(work).unlink(missing_ok=True)
+        remove_folder(plan, vivado, work)
 
     flow.stage(
         BITSTREAM,
