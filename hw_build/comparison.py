@@ -54,7 +54,10 @@ def _weights(record: Json) -> str:
     # a sum pool's weights are all one: nothing that was trained
     layers = [x for x in record["layers"] if x["shape"] and x["operator"] != "sum pool"]
     kinds = [f"{x['weight_kind']} {x['weight_bits']}" for x in layers]
-    return ", ".join(f"{kind} bit" for kind in dict.fromkeys(kinds))
+    written = record["config"].get("writable") or record["config"].get("onto")
+    return ", ".join(
+        [*(f"{kind} bit" for kind in dict.fromkeys(kinds)), *(["writable"] if written else [])]
+    )
 
 
 def _sum(key: str) -> Callable[[Json], int]:

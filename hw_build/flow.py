@@ -189,12 +189,17 @@ def _print_summary(out: Path, data: Answer, seconds: float) -> None:
     kind = "synthesised, not placed" if data["resources"]["synthesised"] else "estimated"
     shown = "not known: no labels" if accuracy is None else f"{100 * accuracy:.2f} %"
     speed = f"{data['frames_per_second']:,.0f} frames/s"
+    onto, writable = data["config"]["onto"], data["config"]["writable"]
+    written = [("weights", "written at run time", f" to the hardware of {onto}")] if onto else []
+    if writable:
+        written = [("weights", "writable", f": another network runs --onto {out}")]
     print()
     for key, value, note in (
-        ("bit-exact", f"{len(data['gates'])} gates passed", f", up to {vectors} inputs each"),
+        ("bit-exact", f"{len(data['gates'])} gates passed", f", up to {vectors:,} inputs each"),
         ("accuracy", shown, "" if accuracy is None else " (simulated RTL, test set)"),
         ("speed", speed, f" (simulated cycles at {data['clock_mhz']:g} MHz)"),
         ("size", f"{lut['lut']:,.0f} LUT", f" ({kind})"),
+        *written,
         ("report", str(out / "report.html"), f"   [{seconds:.0f} s]"),
     ):
         show_figure(key, value, note)

@@ -23,7 +23,14 @@ from .report_kinds import KINDS
 from .report_layers import layer_rows
 from .report_page import page
 from .report_rows import RESOURCES, block_rows, depth_of, fifo_rows, total_of
-from .report_stages import Json, StageResults, commands_of, read_stages, tools_of
+from .report_stages import (
+    Json,
+    StageResults,
+    commands_of,
+    commands_of_hardware,
+    read_stages,
+    tools_of,
+)
 
 SCHEMA = 2
 """Raised by one whenever a reader of report.json would misread it."""
@@ -45,7 +52,7 @@ def write_report(
         UserError: a stage is missing or belongs to another accelerator; names the command.
     """
     results = read_stages(run, config)
-    record = build_record(run.resolve().name, results, config, imported, blocks)
+    record = build_record(run, results, config, imported, blocks)
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     (folder / "report.json").write_text(text, encoding="utf-8")
     interval, port_bits = record["cycles_per_frame"]["predicted"], record["board"]["dma_bits"]
@@ -57,7 +64,7 @@ def write_report(
 
 
 def build_record(
-    name: str, results: StageResults, config: Json, imported: Imported, blocks: tuple[Block, ...]
+    run: Path, results: StageResults, config: Json, imported: Imported, blocks: tuple[Block, ...]
 ) -> Json:
     """The content of report.json; see docs/report.md."""
     golden, simulation = results.golden, results.simulation
@@ -72,7 +79,7 @@ def build_record(
         accuracies = {**golden["accuracies"], "rtl": simulation["accuracy"]}
     return {
         "schema": SCHEMA,
-        "name": name,
+        "name": run.resolve().name,
         "source": config["model"],
         "seed": config["seed"],
         "board": asdict(board),
@@ -120,7 +127,7 @@ def build_record(
         "kinds": KINDS,
         "config": config,
         "tools": tools_of(results.made),
-        "commands": commands_of(results.made),
+        "commands": list(dict.fromkeys((*commands_of_hardware(run), *commands_of(results.made)))),
         "stages": [
             {key: manifest[key] for key in ("name", "seconds", "created", "commit")}
             for manifest in results.made

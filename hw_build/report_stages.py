@@ -18,6 +18,8 @@ from .pipeline.folders import (
     FINN,
     FOLDING,
     GOLDEN,
+    GRAPH,
+    RTL,
     SIMULATION,
     SYNTHESIS,
     TRAINING,
@@ -118,6 +120,23 @@ def commands_of(made: tuple[Json, ...]) -> list[str]:
         if command and command not in commands:
             commands.append(command)
     return commands
+
+
+def commands_of_hardware(run: Path) -> list[str]:
+    """Those that made the hardware that a run's weights are written to (`--onto`), in order.
+
+    The run that built it may have been built onto another one's. Where it is gone, or was made anew
+    since, there is a comment. Empty for a run with hardware of its own.
+    """
+    manifest = read_manifest(run / GRAPH) or {"inputs": {}}
+    taken = manifest["inputs"].get("onto")
+    if taken is None:
+        return []
+    graph = (run / taken["path"]).resolve()
+    if not graph.exists() or sha256_of(graph) != taken["sha256"]:
+        return [f"# {graph.parent}, which built the hardware, is gone or was made anew"]
+    built = tuple(each for each in _manifests(graph.parent, set()) if each["name"] <= RTL)
+    return [*commands_of_hardware(graph.parent), *commands_of(built)]
 
 
 def tools_of(made: tuple[Json, ...]) -> dict[str, str]:

@@ -121,17 +121,17 @@ def options_of(arguments: argparse.Namespace) -> Options:
     """The Options that were asked for; UserError names the argument that can't be."""
     source: Path = arguments.source
     board = board_named(arguments.board)
+    _check_fit(arguments)
+    _check_onto(arguments)
+    if arguments.onto is not None:
+        _take_hardware(arguments, board)
     clock_mhz = board.clock_mhz if arguments.clock_mhz is None else arguments.clock_mhz
     for option, value in (("--clock-mhz", clock_mhz), ("--target-fps", arguments.target_fps)):
         if value is not None and not 0 < value < float("inf"):
             raise UserError("not a positive number", where=option, found=str(value))
     board.require_clock(clock_mhz)
-    _check_fit(arguments)
-    _check_onto(arguments)
     if arguments.seed < 0:
         raise UserError("a seed is 0 or more", where="--seed", found=str(arguments.seed))
-    if arguments.onto is not None:
-        arguments.folding, arguments.fifo = _hardware(arguments.onto, board)
     fifo_file = None if arguments.fifo in FIFO_CHOICES else Path(arguments.fifo)
     files = {"--inputs": arguments.inputs, "--folding": arguments.folding, "--fifo": fifo_file}
     for option, path in files.items():
@@ -203,24 +203,34 @@ def _check_onto(arguments: argparse.Namespace) -> None:
         )
 
 
-def _hardware(onto: Path, board: Board) -> tuple[Path, str]:
-    """The files with the folding and the FIFOs of the run whose hardware is taken."""
+def _take_hardware(arguments: argparse.Namespace, board: Board) -> None:
+    """Folding, FIFOs and clock of the run whose hardware is taken, as if they had been given."""
     from .folded import FIFO_FILE, FOLDING_FILE  # what they need takes its time
 
+    onto = arguments.onto
     made_by = f"python -m hw_build.flow run {onto} --writable"
     run = RunDirectory(onto)
-    built_for = run.manifest(FOLDING, made_by=made_by)["config"]["board"]
-    if built_for != board.name:
+    built = run.manifest(FOLDING, made_by=made_by)["config"]
+    if built["board"] != board.name:
         raise UserError(
             "the hardware of --onto is for another board",
             where=str(onto),
-            found=built_for,
+            found=built["board"],
             expected=board.name,
-            fix=f"--board {built_for}",
+            fix=f"--board {built['board']}",
+        )
+    if arguments.clock_mhz not in (None, built["clock_mhz"]):
+        raise UserError(
+            "the hardware of --onto is for another clock",
+            where=str(onto),
+            found=f"{built['clock_mhz']:g} MHz",
+            expected=f"--clock-mhz {arguments.clock_mhz:g}",
+            fix="leave --clock-mhz out, or build hardware of its own without --onto",
         )
     run.stage(GRAPH, made_by=made_by)
     folder = run.stage(FOLDING, made_by=made_by)
-    return folder / FOLDING_FILE, str(folder / FIFO_FILE)
+    arguments.folding, arguments.fifo = folder / FOLDING_FILE, str(folder / FIFO_FILE)
+    arguments.clock_mhz = built["clock_mhz"]
 
 
 def _vivado_place(arguments: argparse.Namespace) -> str:

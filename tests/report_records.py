@@ -29,6 +29,7 @@ def report(name: str) -> dict[str, Any]:
         "schema": SCHEMA,
         "name": name,
         "board": {"name": "pynq_z2"},
+        "config": {},
         "gates": [{"name": "golden = RTL", "vectors": 10, "mismatches": 0}],
         "accuracy": accuracy,
         "clock_mhz": 100.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from flow_runs import outputs, store_of
 from qonnx_zoo import brevitas
 
 from deploy.bundle import Bundle
+from deploy.sealed import read_manifest
 from hw_build import flow
+from hw_build.report_stages import commands_of, commands_of_hardware
 
 QUICK = ("--no-synthesis", "--until", "board")
 
@@ -49,8 +52,9 @@ def test_another_network_runs_on_the_same_hardware(hardware: Path, tmp_path: Pat
     gates = json.loads((out / "11_board" / "board.json").read_text())["gates"]
     assert [gate["mismatches"] for gate in gates] == [0]
     assert not np.array_equal(outputs(out)["rtl"], outputs(hardware)["rtl"])
-    notes = json.loads((out / "03_graph" / "graph.json").read_text())["notes"]
-    assert any(str(hardware) in note for note in notes)
+    first, second = read_manifest(hardware / "03_graph"), read_manifest(out / "03_graph")
+    assert commands_of_hardware(out) == commands_of((first,))
+    assert commands_of((second,))[0].endswith(f"--onto {hardware} --no-synthesis --until board")
 
 
 def test_hardware_of_a_run_onto_is_the_same_hardware(hardware: Path, tmp_path: Path) -> None:
@@ -62,6 +66,22 @@ def test_hardware_of_a_run_onto_is_the_same_hardware(hardware: Path, tmp_path: P
         last = out
     for name in ("accelerator.sv", "identity.mem"):
         assert (last / "06_rtl" / name).read_bytes() == (hardware / "06_rtl" / name).read_bytes()
+    assert len(commands_of_hardware(last)) == 2
+    shutil.rmtree(tmp_path / "3" / "03_graph")
+    gone = f"# {tmp_path / '3'}, which built the hardware, is gone or was made anew"
+    assert commands_of_hardware(last) == [gone]
+
+
+def test_the_clock_is_that_of_the_hardware(tmp_path: Path) -> None:
+    first, second, clocks = tmp_path / "first", tmp_path / "second", []
+    for seed, out, more in (
+        (1, first, ("--writable", "--clock-mhz", "50")),
+        (2, second, ("--onto", str(first))),
+    ):
+        source = network(tmp_path / f"{seed}.onnx", seed)
+        assert flow.main(["run", str(source), "--out", str(out), "--until", "folding", *more]) == 0
+        clocks.append(read_manifest(out / "05_folding")["config"]["clock_mhz"])
+    assert clocks == [50, 50]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +91,7 @@ def test_hardware_of_a_run_onto_is_the_same_hardware(hardware: Path, tmp_path: P
         (("--target-fps", "1000"), "--target-fps beside it"),
         (("--fit", "0.5", "--fifo", "minimal"), "--fit and --fifo beside it"),
         (("--board", "zcu104"), "--board pynq_z2"),
+        (("--clock-mhz", "50"), "for another clock"),
         (("--backend", "finn"), "our RTL alone"),
     ],
 )

@@ -21,6 +21,7 @@ from report_runs import (
 )
 
 from deploy.errors import UserError
+from hw_build.comparison import compare
 from hw_build.report_kinds import KINDS, kind_of, numbers
 from hw_build.report_layers import MOST_BINS, histogram
 from hw_build.report_page import grouped, is_exact, number, off_by, setting
@@ -274,6 +275,19 @@ def test_what_the_folding_was_chosen_for(wish: dict, sentence: str, run: Run) ->
     record, html = run.report()
     assert (record["target_fps"], record["fit"]) == (wish.get("target_fps"), wish.get("fit"))
     assert sentence in html
+
+
+def test_writable_weights_are_told_at_the_top(run: Run) -> None:
+    for config, sentence in (
+        ({"writable": True}, "Writable weights."),
+        ({"onto": "runs/first", "folding": "x.json"}, "accelerator that <code>runs/first</code>"),
+    ):
+        run.config |= config
+        _, html = run.report()
+        assert sentence in html[: html.index("<h2>Pipeline")]
+        (row,) = compare([run.path / "made"])["runs"]
+        assert row["weights"].endswith(", writable")
+    assert "The folding is that of the hardware." in html
 
 
 def test_commands_are_shown_as_typed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def test_steps_on_mnist(root: Path) -> None:
         pytest.skip("no MNIST at hand: set NARROWGAUGE_DATA to a folder that holds mnist/")
     os.environ["NARROWGAUGE_DATA"] = str(data)
     printed = execute(block_with("tfc_w1a1"), root)
-    assert "10000 inputs each" in printed
+    assert "10,000 inputs each" in printed
 
 
 def test_every_command_is_tried() -> None:

@@ -111,8 +111,8 @@ def _show(evaluated: Evaluated) -> None:
             text += f", most often taken for {evaluated.class_names[wrong.argmax()]}"
         print(f"  {name:<{width}}  {text}")
     weights = f"{size.n_weights:,} of at most {size.weight_bits} bit each"
-    show_figure("weights", f"{size.weight_memory_bits / 8192:,.1f} KiB", f" ({weights})")
-    show_figure("activations", f"{size.activation_memory_bits / 8192:,.1f} KiB")
+    show_figure("weights", f"{size.weight_memory_bits / 8192:,.2f} KiB", f" ({weights})")
+    show_figure("activations", f"{size.activation_memory_bits / 8192:,.2f} KiB")
     show_figure("work", f"{size.macs:,}", " multiply-accumulates a sample")
 
 

@@ -39,7 +39,7 @@ def make_threshold(network: Network, source: str, head: tuple[Step, ...]) -> str
     if found.flipped.any():
         layer = network[source]
         own_rows = isinstance(layer, MatVec | Depthwise) and source not in network.shared
-        turned_by = "their weights" if own_rows else "a layer"
+        turned_by = "in the weights" if own_rows else "by a layer of its own"
         if own_rows:
             _negate_rows(network, layer, found.flipped, where)
         else:
@@ -87,11 +87,9 @@ def _note(name: str, found: Staircase, turned_by: str) -> str:
     constant, flipped = int(found.constant.sum()), int(found.flipped.sum())
     text = f"{name}: thresholds of {n_channels} channels by {way}"
     if flipped:
-        have = "have their weights negated" if turned_by == "their weights" else "are negated"
-        text += f", {flipped} fall and {have}"
-        text += " by a layer of its own" if turned_by == "a layer" else ""
+        text += f", {flipped} of them falling (negated {turned_by})"
     if constant:
-        text += f", {constant} are constant"
+        text += f", {constant} of them constant"
     return text
 
 

@@ -29,9 +29,8 @@ def make_graph(flow: Flow) -> None:
         if options.onto is not None:
             hardware = graph_file.load(hardware_of(options.onto / GRAPH))
             graph_file.save(hardware, folder / HARDWARE)
-            note = f"weights and thresholds are written at run time, to what {options.onto} built"
             graph = onto(imported.graph, hardware.graph, str(options.onto))
-            imported = replace(imported, graph=graph, notes=(*imported.notes, note))
+            imported = replace(imported, graph=graph)
         elif options.writable:
             imported = replace(imported, graph=writable(imported.graph))
         graph_file.save(imported, folder)
