@@ -7,6 +7,7 @@ import sys
 if __name__ == "__main__":
     try:
         from deploy.commands import main
+        from deploy.terminal import run_command
     except ImportError as error:
         print(
             f"error: a package is missing\n  found:    {error}\n"
@@ -15,4 +16,4 @@ if __name__ == "__main__":
             file=sys.stderr,
         )
         sys.exit(3)
-    sys.exit(main())
+    sys.exit(run_command(main))

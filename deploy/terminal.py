@@ -6,7 +6,9 @@ NO_COLOR (any text in it) and a TERM that is dumb are heeded.
 from __future__ import annotations
 
 import os
+import select
 import sys
+from collections.abc import Callable
 from typing import TextIO
 
 from deploy.errors import NarrowgaugeError
@@ -37,6 +39,29 @@ def complain(error: NarrowgaugeError) -> None:
 def warn(line: str) -> None:
     """A warning, on stderr."""
     print(_styled(f"warning: {line}", "yellow", sys.stderr), file=sys.stderr)
+
+
+def run_command(main: Callable[[], int]) -> int:
+    """The exit code of a command's `main`; 0 where whoever reads its output has seen enough.
+
+    That is `| head` and the like. Another pipe that breaks is an error like any other.
+    """
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_unread(sys.stdout):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _is_unread(stream: TextIO) -> bool:
+    """Whether the stream is a pipe whose other end is closed."""
+    poller = select.poll()
+    poller.register(stream, 0)
+    return any(event & select.POLLERR for _, event in poller.poll(0))
 
 
 def _styled(text: str, style: str, stream: TextIO) -> str:

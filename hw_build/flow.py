@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import Any
 from deploy.answers import EXIT_CODES, HelpFormat, answer, for_people
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory
-from deploy.terminal import complain, show_figure
+from deploy.terminal import complain, run_command, show_figure
 
 from . import handover, look, run_arguments
 from .bitstream.places import find_vivado
@@ -53,9 +52,6 @@ def main(arguments: list[str] | None = None) -> int:
     except NarrowgaugeError as error:
         complain(error)
         return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` has seen enough
-        return 0
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last whole stage", file=sys.stderr)
         return 130
@@ -206,4 +202,4 @@ def _print_summary(out: Path, data: Answer, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

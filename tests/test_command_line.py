@@ -21,7 +21,7 @@ from test_deploy_records import record
 from deploy import commands
 from deploy.answers import HelpFormat
 from deploy.records import describe
-from deploy.terminal import show_figure
+from deploy.terminal import run_command, show_figure
 from hw_build import flow, graph_file
 from hw_build.pipeline import finn
 from training import evaluate, export, sweep, table, train
@@ -104,7 +104,9 @@ def test_training_answers_in_json(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert answered(evaluate, folder)["accuracy"] == trained["test_accuracy"]
     (row,) = answered(table, folder)["rows"]
     assert row["accuracy"] == trained["test_accuracy"]
-    assert "\u2503" in on_terminal("training.table", str(folder))
+    told = on_terminal("training.table", str(folder))
+    assert "\u2500" in told
+    assert re.search(r"^weights +binary\r$", told, re.MULTILINE)
     assert "\x1b[1;36m02_export\x1b[0m: skipped" in on_terminal("training.export", str(folder))
     assert sweep.main([str(tmp_path / "none.toml"), "--out", str(tmp_path), "--json"]) == 2
     assert capfd.readouterr().out == ""
@@ -232,6 +234,32 @@ def test_a_measurement_has_colours_on_a_terminal(tmp_path: Path, capsys) -> None
     plain = capsys.readouterr().out
     assert plain == describe(record("golden-model")) + "\n"
     assert plain.splitlines() == re.sub("\x1b.*?m", "", colours).splitlines()
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, run: Run) -> None:
+    log = tmp_path / "measurements.jsonl"
+    log.write_text((json.dumps(record("board")) + "\n") * 300)
+    for command in (("deploy", "report", str(log)), ("hw_build.flow", "status", str(run.path))):
+        unread, output = os.pipe()
+        os.close(unread)
+        with os.fdopen(output) as stdout:
+            done = subprocess.run(
+                [sys.executable, "-m", *command],
+                cwd=ROOT,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_another_pipe_that_breaks_is_an_error() -> None:
+    def broken() -> int:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        run_command(broken)
 
 
 # --- completion -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.errors import NarrowgaugeError
 from deploy.run_directory import write_atomically
-from deploy.terminal import complain, show_figure
+from deploy.terminal import complain, run_command, show_figure
 from training.trained_run import TrainedRun
 
 if TYPE_CHECKING:
@@ -160,4 +160,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.errors import NarrowgaugeError
 from deploy.run_directory import RunDirectory, write_atomically
-from deploy.terminal import complain, show_figure
+from deploy.terminal import complain, run_command, show_figure
 from training.train import CONFIG, WEIGHTS
 from training.train import STAGE as TRAIN_STAGE
 from training.trained_run import TrainedRun
@@ -116,4 +116,4 @@ def _accuracy_of(path: Path) -> dict[str, float | int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -16,7 +16,7 @@ from typing import Any
 from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory, write_atomically
-from deploy.terminal import complain
+from deploy.terminal import complain, run_command
 from training.sweep_cluster import cluster_executor
 from training.sweep_config import Point, load_sweep
 from training.sweep_point import CONFIG, LOG, Job, stop, train_point
@@ -222,4 +222,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

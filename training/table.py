@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,7 +21,7 @@ from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.durable import canonical_json
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import write_atomically
-from deploy.terminal import complain
+from deploy.terminal import complain, run_command
 from training.network_config import NetworkConfig
 from training.trained_run import TrainedRun
 
@@ -160,16 +161,23 @@ def as_markdown(rows: Iterable[Row]) -> str:
     )
 
 
-def show(rows: Iterable[Row]) -> None:
-    """Prints the table: with lines and columns on a terminal, as Markdown anywhere else."""
+def show(rows: Sequence[Row]) -> None:
+    """Prints the table: as Markdown, or on a terminal with what all rows share below the others."""
     console = Console()
     if not console.is_terminal:
         print(as_markdown(rows), end="")
         return
-    table = Table(*_HEADER)
-    for row in rows:
-        table.add_row(*map(Text, _cells(row)))
+    columns = list(zip(_HEADER, *map(_cells, rows), strict=True))
+    shared = [each for each in columns[1:] if len(set(each[1:])) == 1]
+    own = [each for each in columns if each not in shared]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title, *_ in own:
+        table.add_column(Text(title), overflow="fold", no_wrap=title == _HEADER[0])
+    for cells in zip(*(each[1:] for each in own), strict=True):
+        table.add_row(*map(Text, cells))
     console.print(table)
+    for title, cell, *_ in shared:
+        print(f"{title:<22}{cell or 'none'}")
 
 
 def as_csv(rows: Iterable[Row]) -> str:
@@ -228,4 +236,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

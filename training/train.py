@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory, write_atomically
-from deploy.terminal import complain, show_figure
+from deploy.terminal import complain, run_command, show_figure
 from training.config import Config, load_config
 
 if TYPE_CHECKING:
@@ -236,4 +236,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))
