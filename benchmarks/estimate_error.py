@@ -1,15 +1,16 @@
 """How far estimates of layers are from Yosys' cells, and predicted cycles from the simulated ones.
 
 Usage: python -m benchmarks.estimate_error [--layers N] [--seed S] [--simulate N] [--rows]
-    [--seconds T] [--jobs J]
+    [--seconds T] [--jobs J] [--writable]
 
 The sample is seeded random layers as `benchmarks/random_layers.py` draws them: the unit, pool or
 join with its thresholds, the pad and the window before it, the width converters in front. An
 error of LUTs is (estimated - synthesised) / synthesised, for layers of `LEAST_LUTS` or more; of
 smaller ones those are counted that are far off. The first layers are simulated as well: interval
 and latency of each as a network of its own, against those that the model of the streams predicts.
-Results of Yosys are kept in the store: a second run is quick. Formulas were fitted to seeds of 100
-and more, never to those below.
+With --writable the host can write the memories of all units, and layers without a unit are left
+out. Results of Yosys are kept in the store: a second run is quick. Formulas were fitted to seeds of
+100 and more, those of --writable to seed 0 as well, never to others below.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -31,7 +32,7 @@ import numpy as np
 from benchmarks.random_layers import RandomLayer, random_layers
 from benchmarks.record import print_header
 from deploy.store import Store
-from hw_build.blocks import Block
+from hw_build.blocks import Block, writable_memories
 from hw_build.emit import RTL_FOLDER, emit
 from hw_build.estimate import block_resources
 from hw_build.resources import Resources
@@ -39,6 +40,7 @@ from hw_build.simulator import Simulator
 from hw_build.synthesis import synthesise_block
 from hw_build.timing import predict
 from hw_build.verilator import build_model
+from hw_build.writable import writable
 from hw_build.yosys import yosys_version
 
 LEAST_LUTS = 30
@@ -71,12 +73,18 @@ def main() -> None:
     parser.add_argument("--simulate", type=int, default=34, help="how many are simulated as well")
     parser.add_argument("--seconds", type=float, default=1e9, help="no new layer after that")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="Yosys at a time")
+    parser.add_argument(
+        "--writable", action="store_true", help="units alone, with memories that the host writes"
+    )
     parser.add_argument("--rows", action="store_true", help="a line for each layer")
     options = parser.parse_args()
     print_header("estimated, against synthesised (not placed); cycles against simulated")
     print(f"with     {yosys_version()}")
     until = time.monotonic() + options.seconds
     layers = list(random_layers(options.seed, options.layers))
+    if options.writable:
+        layers = [replace(layer, graph=writable(layer.graph)) for layer in layers]
+        layers = [layer for layer in layers if writable_memories(layer.blocks)]
     compared = list(compare(layers, until, options.jobs))
     if options.rows:
         for one in compared:

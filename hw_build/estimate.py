@@ -24,6 +24,7 @@ from .resources import (
     Resources,
     block_memory,
     counter_bits,
+    lanes_ram_luts,
     lut_ram_luts,
     rom_columns,
     rom_luts,
@@ -98,13 +99,15 @@ def _unit(u: _Unit) -> Resources:
         memory = block_memory(u.words, weights, written=bool(u.writable))
         lut, ff, bram = lut + memory.lut, ff + memory.ff, memory.bram36
     elif u.writable:
-        lut, ff = lut + lut_ram_luts(u.words, weights), ff + weights
+        lut += lut_ram_luts(u.words, weights)
+        ff += weights if u.words > 1 else 0
     else:
         lut += rom_luts(u.words, weights)
         ff += rom_columns(u.words, weights)
     if u.writable:
         lut += lut_ram_luts(u.fold_out, starts)
-        ff += 32 * ceil(max(weights, starts) / 32)  # the word that the host shifts in
+        word = max(weights, starts)
+        ff += word if word <= 32 else 32 * ceil(word / 32)  # that the host shifts in
     else:
         # few words make few different columns, but sharing them is not always the best mapping
         lut += max(rom_luts(u.fold_out, starts), 0.5 * starts if u.fold_out > 2 else 0.0)
@@ -132,7 +135,8 @@ def _unit(u: _Unit) -> Resources:
         for stage in range(u.level_bits - 1):
             words = u.fold_out * (2 << stage)
             if u.writable:
-                lut += u.pe * (lut_ram_luts(words, u.sum_bits) + u.sum_bits / 2)
+                lut += lanes_ram_luts(words, u.pe, u.sum_bits) + u.pe * u.sum_bits
+                ff += u.pe * (stage + 1) if stage else 0  # Yosys gives a RAM registers of its own
             else:
                 lut += u.pe * _comparison(words, u.sum_bits)
             ff += u.pe * (stage + 2) + 1

@@ -109,8 +109,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     from .verilator import tool_versions
 
     options = run_arguments.options_of(arguments)
-    board, source = options.board, arguments.source
-    out = arguments.out or (source if source.is_dir() else Path("runs") / source.stem)
+    board, out = options.board, run_arguments.run_folder(arguments)
     _require_place(out)
     if arguments.backend == "finn":
         _run_finn_backend(options, RunDirectory(out, arguments.typed), arguments.until)

@@ -155,6 +155,31 @@ def lut_ram_luts(depth: int, width: int) -> float:
     return 4 * ceil(width / 3) * pieces + multiplexers + (pieces if pieces > 1 else 0)
 
 
+@lru_cache(maxsize=4096)
+def lanes_ram_luts(words: int, lanes: int, bits: int) -> float:
+    """LUTs of a RAM in logic with `bits` a lane, each of which is read at an address of its own.
+
+    Four LUTs hold 6 bits a word for one address, or 2 for three; half as many of more than 32
+    words. Yosys chooses before it leaves out what no lane reads, and counts the latter as cheaper.
+    """
+    if lanes == 1:
+        return lut_ram_luts(words, bits)
+    depth = 32 if words <= 32 else 64
+    pieces, width = ceil(words / depth), lanes * bits
+
+    def price(shape: tuple[int, int, int]) -> float:
+        cost, addresses, held = shape
+        return cost * ceil(lanes / addresses) * width / held
+
+    _, addresses, held = min(((7, 3, 64 // depth), (8, 1, 192 // depth)), key=price)
+    cells = 0
+    for first in range(0, lanes, addresses):
+        low, high = first * bits, min(first + addresses, lanes) * bits - 1
+        cells += high // held - low // held + 1
+    multiplexers = width * ceil((pieces - 1) / 3)
+    return 4 * cells * pieces + multiplexers + (pieces if pieces > 1 else 0)
+
+
 def ram_resources(words: int, width: int, *, block: bool) -> Resources:
     """A RAM with one write and one read port, in block RAM or in LUTs."""
     if block:

@@ -7,21 +7,21 @@ from pathlib import Path
 
 from deploy.answers import add_json
 from deploy.errors import UserError
-from deploy.run_directory import RunDirectory
 
 from .bitstream.places import FORMS, require_place
-from .boards import BOARDS, Board, board_named
+from .boards import BOARDS, board_named
+from .onto_arguments import check_writable, take_hardware
 from .options import BACKENDS, DEFAULT_TARGET_FPS, FIFO_CHOICES, STAGE_NAMES, Options
-from .pipeline.folders import FOLDING, GRAPH
 
 MODEL, VECTORS = "model.onnx", "vectors.npz"
+DEFAULT_BOARD = "pynq_z2"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Adds what `run` takes to its parser."""
     add = command.add_argument
     add("source", type=Path, metavar="SOURCE", help="run directory, or QONNX file")
-    add("--board", default="pynq_z2", metavar="B", help=f"{', '.join(BOARDS)} (pynq_z2)")
+    add("--board", metavar="B", help=f"{', '.join(BOARDS)} ({DEFAULT_BOARD})")
     add("--clock-mhz", type=float, metavar="M", help="clock in MHz (the board's default)")
     add(
         "--target-fps",
@@ -58,7 +58,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--onto",
         type=Path,
         metavar="RUN",
-        help="build no hardware: write this network's weights to that of RUN, made with --writable",
+        help="build no hardware: write this network's weights to that of RUN, made with "
+        "--writable, whose board, clock and folding it takes",
     )
     add("--folding", type=Path, metavar="FILE", help="PE and SIMD by layer, as a run wrote them")
     add(
@@ -72,7 +73,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     add(
         "--output",
-        default="auto",
         metavar="auto|scores|class|topK",
         help="what leaves: score accumulators, the class (arg max in hardware, where that is "
         "exact), the best K classes (top5), or what the QONNX graph ends in (auto)",
@@ -117,14 +117,20 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
+def run_folder(arguments: argparse.Namespace) -> Path:
+    """The run directory that is written."""
+    source: Path = arguments.source
+    return arguments.out or (source if source.is_dir() else Path("runs") / source.stem)
+
+
 def options_of(arguments: argparse.Namespace) -> Options:
     """The Options that were asked for; UserError names the argument that can't be."""
     source: Path = arguments.source
-    board = board_named(arguments.board)
+    check_writable(arguments)
     _check_fit(arguments)
-    _check_onto(arguments)
     if arguments.onto is not None:
-        _take_hardware(arguments, board)
+        take_hardware(arguments, run_folder(arguments))
+    board = board_named(arguments.board or DEFAULT_BOARD)
     clock_mhz = board.clock_mhz if arguments.clock_mhz is None else arguments.clock_mhz
     for option, value in (("--clock-mhz", clock_mhz), ("--target-fps", arguments.target_fps)):
         if value is not None and not 0 < value < float("inf"):
@@ -150,7 +156,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         inputs=arguments.inputs,
         folding=arguments.folding,
         fifo=arguments.fifo,
-        output=arguments.output,
+        output=arguments.output or "auto",
         input_type=arguments.input_type,
         seed=arguments.seed,
         trace=arguments.trace,
@@ -177,60 +183,6 @@ def _check_fit(arguments: argparse.Namespace) -> None:
             found=f"{' and '.join(given)} beside it",
             fix="give one of them",
         )
-
-
-def _check_onto(arguments: argparse.Namespace) -> None:
-    """UserError if another option asks for what the hardware of --onto has settled."""
-    settled = {
-        "--writable": arguments.writable,
-        "--target-fps": arguments.target_fps is not None,
-        "--fit": arguments.fit is not None,
-        "--folding": arguments.folding is not None,
-        "--fifo": arguments.fifo != "auto",
-    }
-    given = [option for option, value in settled.items() if value]
-    if arguments.onto is not None and given:
-        raise UserError(
-            "the hardware of --onto is built already",
-            found=f"{' and '.join(given)} beside it",
-            fix="leave it out, or build hardware of its own without --onto",
-        )
-    if arguments.backend == "finn" and (arguments.onto is not None or arguments.writable):
-        raise UserError(
-            "weights are written at run time to our RTL alone",
-            found="--backend finn",
-            fix="leave out --writable and --onto",
-        )
-
-
-def _take_hardware(arguments: argparse.Namespace, board: Board) -> None:
-    """Folding, FIFOs and clock of the run whose hardware is taken, as if they had been given."""
-    from .folded import FIFO_FILE, FOLDING_FILE  # what they need takes its time
-
-    onto = arguments.onto
-    made_by = f"python -m hw_build.flow run {onto} --writable"
-    run = RunDirectory(onto)
-    built = run.manifest(FOLDING, made_by=made_by)["config"]
-    if built["board"] != board.name:
-        raise UserError(
-            "the hardware of --onto is for another board",
-            where=str(onto),
-            found=built["board"],
-            expected=board.name,
-            fix=f"--board {built['board']}",
-        )
-    if arguments.clock_mhz not in (None, built["clock_mhz"]):
-        raise UserError(
-            "the hardware of --onto is for another clock",
-            where=str(onto),
-            found=f"{built['clock_mhz']:g} MHz",
-            expected=f"--clock-mhz {arguments.clock_mhz:g}",
-            fix="leave --clock-mhz out, or build hardware of its own without --onto",
-        )
-    run.stage(GRAPH, made_by=made_by)
-    folder = run.stage(FOLDING, made_by=made_by)
-    arguments.folding, arguments.fifo = folder / FOLDING_FILE, str(folder / FIFO_FILE)
-    arguments.clock_mhz = built["clock_mhz"]
 
 
 def _vivado_place(arguments: argparse.Namespace) -> str:

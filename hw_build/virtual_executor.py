@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy.errors import NarrowgaugeError
+from deploy.errors import GateError, NarrowgaugeError
 from deploy.executors import GOLDEN, RTL, Execution, serve
+from deploy.registers import OFFSETS
 from deploy.run_directory import RunDirectory
 from deploy.terminal import complain
 
 from . import graph_file
-from .blocks import ports
+from .blocks import memories_of, ports
 from .boards import board_named
 from .emit import identity_of
 from .folded import load_blocks
@@ -67,16 +68,27 @@ class RtlExecutor:
 
 
 class GoldenExecutor:
-    """The golden model between the packings of the accelerator's ports; it knows no cycles."""
+    """The golden model between the packings of the accelerator's ports; it knows no cycles.
+
+    It has the weights of its run, and answers only where those were written: `weights` is what
+    register WEIGHTS must hold, or 0 where they are fixed.
+    """
 
     source = GOLDEN
 
-    def __init__(self, graph, sent, received, identity: str) -> None:
+    def __init__(self, graph, sent, received, identity: str, weights: int) -> None:
         self._graph, self._sent, self._received = graph, sent, received
         self.identity = identity
+        self._weights, self._written = weights, 0
 
     def run(self, data: np.ndarray, frames: int) -> Execution:
-        """See `deploy.executors.Executor`."""
+        """See `deploy.executors.Executor`; GateError where other weights were written."""
+        if self._weights and self._written != self._weights:
+            raise GateError(
+                "the golden model has other weights than those that were written",
+                where="register WEIGHTS",
+                found=f"{self._written:08x}, and the model's are {self._weights:08x}",
+            )
         name = self._graph.output.name
         inputs = self._sent.unpack(data)[:frames]
         shaped = inputs.reshape(frames, *self._graph.input.shape)
@@ -84,10 +96,13 @@ class GoldenExecutor:
         return Execution(self._received.pack(outputs).reshape(-1))
 
     def write(self, register: int, value: int) -> None:
-        """Weights are those of its run: golden vectors of another network come out wrong."""
+        """See `deploy.executors.Executor`."""
+        if register == OFFSETS["WEIGHTS"]:
+            self._written = value
 
     def reset(self) -> None:
-        """It remembers nothing."""
+        """Nothing is written yet."""
+        self._written = 0
 
     def close(self) -> None:
         """Nothing to free."""
@@ -132,7 +147,8 @@ def open_golden(run: Path) -> GoldenExecutor:
     blocks = load_blocks(folder, graph, bits)
     sent, received = (flat(stream).packing(bits) for stream in ports(blocks))
     rtl = directory.stage(folders.RTL, made_by=MADE_BY)
-    return GoldenExecutor(graph, sent, received, identity_of(rtl))
+    weights = memories_of(blocks).digest
+    return GoldenExecutor(graph, sent, received, identity_of(rtl), weights)
 
 
 def main() -> int:

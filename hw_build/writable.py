@@ -13,15 +13,42 @@ import numpy as np
 
 from deploy.errors import UserError
 
-from .graph import Depthwise, Graph, Layer, MatVec, Threshold
+from .graph import Depthwise, Graph, Layer, MatVec, TensorInfo, Threshold
 
 _OWN = {"name", "source", "sources", "first", "second", "writable"}
 """Fields that a layer has from where it stands; of arrays the shape alone must be the same."""
 
 
+MOST_SUM_BITS = 31
+"""Of the sums of a layer whose weights may be any of their type."""
+
+
 def writable(graph: Graph) -> Graph:
-    """The same network, its weights and thresholds held in memories that the host can write."""
-    return replace(graph, layers=tuple(_writable(layer) for layer in graph))
+    """The same network, its weights and thresholds held in memories that the host can write.
+
+    Raises:
+        UserError: a layer's sums would have more than `MOST_SUM_BITS` bits.
+    """
+    layers = tuple(_writable(layer) for layer in graph)
+    infos: dict[str, TensorInfo] = {}
+    for layer in layers:
+        if isinstance(layer, MatVec | Depthwise):
+            _require_sums_fit(layer, infos[layer.source])
+        infos[layer.name] = layer.infer(*(infos[source] for source in layer.sources))
+    return replace(graph, layers=layers)
+
+
+def _require_sums_fit(layer: MatVec | Depthwise, x: TensorInfo) -> None:
+    """UserError unless any two sums of `layer` are less than 2**MOST_SUM_BITS apart."""
+    n_inputs, held = layer.weights.shape[1], layer.weight_type
+    least, greatest = held.products(x.lo, x.hi)
+    if n_inputs * int((greatest - least).max()) >= 1 << MOST_SUM_BITS:
+        raise UserError(
+            f"sums with any weights have more than {MOST_SUM_BITS} bits",
+            where=f"layer {layer.name}",
+            found=f"{n_inputs} inputs of {x.type} times {held} weights",
+            fix="quantise the inputs or the weights to fewer bits, or leave out --writable",
+        )
 
 
 def onto(graph: Graph, hardware: Graph, where: str) -> Graph:

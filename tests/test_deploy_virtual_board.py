@@ -11,15 +11,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_bundle import INPUT, INTERVAL, LATENCY, OUTPUT, toy
-from virtual_boards import FINN, MOVERS, RUNNABLE, ends_soon, frames, opener
+from toy_bundle import (
+    INPUT,
+    INTERVAL,
+    LATENCY,
+    OUTPUT,
+    ToyExecutor,
+    npy,
+    toy,
+    toy_files,
+    write_toy,
+)
+from virtual_boards import FINN, HERE, MOVERS, RUNNABLE, ends_soon, frames, opener
 
-from deploy.errors import UserError
+from deploy import Accelerator
+from deploy.boards import BOARDS
+from deploy.bundle import MEMORIES, Bundle
+from deploy.errors import GateError, UserError
+from deploy.executors import Execution
 from deploy.measurement import measure
+from deploy.registers import OFFSETS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     pynq = pytest.importorskip("pynq")
+
+    from deploy.pynq_virtual import virtual_board
 
 
 @pytest.fixture(autouse=True)
@@ -138,3 +155,43 @@ def test_the_clock_is_set_and_never_above_what_was_asked_for(asked: float, opene
     with opened(changes={"clock_mhz": asked}) as accelerator:
         assert 0.9 * asked <= accelerator.clock_mhz <= asked * 1.0001
         assert accelerator.clock_mhz == pynq.Clocks.fclk0_mhz
+
+
+class WrongLater(ToyExecutor):
+    """Right for the first 20 frames of a transfer, as weights of another network can be."""
+
+    def run(self, data: np.ndarray, frames: int) -> Execution:
+        done = super().run(data, frames)
+        done.data.reshape(frames, -1)[20:, 0] ^= 1
+        return done
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_more_golden_vectors_are_run_where_weights_were_written(
+    written: bool, tmp_path: Path
+) -> None:
+    weights = {MEMORIES: npy(np.arange(6, dtype=np.uint32))} if written else {}
+    path = write_toy(
+        tmp_path / "bundle.zip",
+        {**toy_files(), **weights},
+        board=HERE,
+        part=BOARDS[HERE].part,
+        memories=[(1, 2), (4, 1)] if written else [],
+    )
+    bundle = Bundle.read(path)
+    right, wrong = (kind(manifest=bundle.manifest) for kind in (ToyExecutor, WrongLater))
+    with virtual_board(HERE, bundle.manifest, right) as hardware:
+        Accelerator(bundle, hardware=hardware).close()
+    names = {offset: name for name, offset in OFFSETS.items()}
+    told = [(names[register], value) for register, value in right.written]
+    words = [("WORD", 0), ("DATA", 2), ("WORD", 0), ("DATA", 3), ("WORD", 1)]
+    assert told[3:10] == ([("DATA", 1), *words[:1], ("MEMORY", 1), *words[1:]] if written else [])
+    assert (told[:1], told[-1:]) == (
+        ([("WEIGHTS", 0)], [("WEIGHTS", bundle.memories().digest)]) if written else ([], [])
+    )
+    with virtual_board(HERE, bundle.manifest, wrong) as hardware:
+        if written:
+            with pytest.raises(GateError, match="disagrees with the golden vectors"):
+                Accelerator(bundle, hardware=hardware)
+        else:
+            Accelerator(bundle, hardware=hardware).close()

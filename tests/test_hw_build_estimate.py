@@ -14,7 +14,14 @@ from hw_build.estimate import block_resources, mvu_resources
 from hw_build.folding import Folding
 from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
 from hw_build.lowering import lower
-from hw_build.resources import BlockShape, Resources, block_shape, lut_ram_luts, rom_columns
+from hw_build.resources import (
+    BlockShape,
+    Resources,
+    block_shape,
+    lanes_ram_luts,
+    lut_ram_luts,
+    rom_columns,
+)
 from hw_build.synthesis import synthesise, with_port_blocks
 
 
@@ -152,3 +159,12 @@ def test_deep_written_memories_are_as_yosys_makes_them(words, width, blocks, pie
 @pytest.mark.parametrize(("depth", "luts"), [(2, 4), (32, 4), (64, 8), (128, 24), (256, 42)])
 def test_a_buffer_of_six_bits(depth, luts):
     assert lut_ram_luts(depth, 6) == luts
+
+
+@pytest.mark.parametrize(
+    ("words", "lanes", "bits", "cells"),
+    [(2, 28, 5, 75), (8, 28, 5, 75), (8, 13, 8, 26), (4, 8, 10, 40)],
+)
+def test_memories_that_lanes_read_by_themselves_are_as_yosys_makes_them(words, lanes, bits, cells):
+    """RAM32M of the stages of `threshold_search`, counted in netlists: of one address or three."""
+    assert lanes_ram_luts(words, lanes, bits) == 4 * cells

@@ -13,10 +13,17 @@ from flow_runs import outputs, store_of
 from qonnx_zoo import brevitas
 
 from deploy.bundle import Bundle
+from deploy.errors import GateError
+from deploy.registers import OFFSETS
+from deploy.run_directory import RunDirectory, sha256_of
 from deploy.sealed import read_manifest
 from hw_build import flow
+from hw_build.bitstream.execute import SUMMARY
+from hw_build.bitstream.plan import RESULTS
 from hw_build.report_stages import commands_of, commands_of_hardware
+from hw_build.virtual_executor import open_golden
 
+HARDWARE = ("--clock-mhz", "80", "--output", "class")
 QUICK = ("--no-synthesis", "--until", "board")
 
 
@@ -33,7 +40,8 @@ def hardware(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("NARROWGAUGE_STORE", store_of(tmp_path_factory))
         out = folder / "first"
         source = network(folder / "first.onnx", seed=1)
-        assert flow.main(["run", str(source), "--out", str(out), "--writable", *QUICK]) == 0
+        arguments = ["run", str(source), "--out", str(out), "--writable", *HARDWARE, *QUICK]
+        assert flow.main(arguments) == 0
     return out
 
 
@@ -44,10 +52,12 @@ def network(path: Path, seed: int, **changes: object) -> Path:
 
 def test_another_network_runs_on_the_same_hardware(hardware: Path, tmp_path: Path) -> None:
     source, out = network(tmp_path / "second.onnx", seed=2), tmp_path / "second"
+    # the board, the clock and what leaves are those of the hardware
     assert flow.main(["run", str(source), "--out", str(out), "--onto", str(hardware), *QUICK]) == 0
     first, second = (Bundle.read(run / "bundle.zip") for run in (hardware, out))
     assert first.manifest.identity == second.manifest.identity
     assert first.manifest.memories == second.manifest.memories
+    assert (second.manifest.clock_mhz, second.manifest.meaning.is_class) == (80, True)
     assert first.memories().digest != second.memories().digest
     gates = json.loads((out / "11_board" / "board.json").read_text())["gates"]
     assert [gate["mismatches"] for gate in gates] == [0]
@@ -55,6 +65,56 @@ def test_another_network_runs_on_the_same_hardware(hardware: Path, tmp_path: Pat
     first, second = read_manifest(hardware / "03_graph"), read_manifest(out / "03_graph")
     assert commands_of_hardware(out) == commands_of((first,))
     assert commands_of((second,))[0].endswith(f"--onto {hardware} --no-synthesis --until board")
+
+
+def test_the_golden_model_answers_for_its_own_weights_alone(hardware: Path) -> None:
+    bundle = Bundle.read(hardware / "bundle.zip")
+    vectors, manifest = bundle.vectors(), bundle.manifest
+    data = manifest.input.pack(vectors.inputs).reshape(-1)
+    with open_golden(hardware) as model:
+        for written in (0, bundle.memories().digest ^ 1):
+            model.write(OFFSETS["WEIGHTS"], written)
+            with pytest.raises(GateError, match="other weights"):
+                model.run(data, len(vectors.inputs))
+        bundle.memories().write(lambda name, value: model.write(OFFSETS[name], value))
+        found = manifest.output.unpack(model.run(data, len(vectors.inputs)).data)
+        np.testing.assert_array_equal(found, vectors.outputs)
+
+
+def test_a_run_is_not_its_own_hardware(hardware: Path, tmp_path: Path, capsys) -> None:
+    before = sha256_of(hardware)
+    source = str(network(tmp_path / "second.onnx", seed=2))
+    assert flow.main(["run", source, "--out", f"{hardware}/", "--onto", str(hardware)]) == 2
+    assert "name another one with --out" in capsys.readouterr().err
+    assert sha256_of(hardware) == before
+
+
+def test_the_bitstream_of_the_hardware_is_taken(
+    hardware: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no Vivado is, as where there is one."""
+    built, others = tmp_path / "first", ("03_graph", "05_folding")
+    for stage in (*others, "06_rtl"):
+        shutil.copytree(hardware / stage, built / stage)
+
+    def build(folder: Path) -> None:
+        for name in (*RESULTS, SUMMARY):
+            (folder / name).write_text(f"first's {name}")
+
+    monkeypatch.setattr("hw_build.pipeline.bitstream.find_vivado", lambda place: None)
+    for clock_mhz, taken in ((50.0, False), (80.0, True)):  # one for another clock is another one
+        RunDirectory(built).run_stage(
+            "09_bitstream",
+            config={"board": "pynq_z2", "clock_mhz": clock_mhz},
+            inputs={"rtl": built / "06_rtl"},
+            tools={},
+            body=build,
+        )
+        source, out = network(tmp_path / "second.onnx", seed=2), tmp_path / "second"
+        options = ["--onto", str(built), "--no-synthesis", "--until", "bundle"]
+        assert flow.main(["run", str(source), "--out", str(out), *options]) == 0
+        bits = Bundle.read(out / "bundle.zip").files.get("hardware/accelerator.bit")
+        assert bits == (b"first's accelerator.bit" if taken else None)
 
 
 def test_hardware_of_a_run_onto_is_the_same_hardware(hardware: Path, tmp_path: Path) -> None:
@@ -72,25 +132,13 @@ def test_hardware_of_a_run_onto_is_the_same_hardware(hardware: Path, tmp_path: P
     assert commands_of_hardware(last) == [gone]
 
 
-def test_the_clock_is_that_of_the_hardware(tmp_path: Path) -> None:
-    first, second, clocks = tmp_path / "first", tmp_path / "second", []
-    for seed, out, more in (
-        (1, first, ("--writable", "--clock-mhz", "50")),
-        (2, second, ("--onto", str(first))),
-    ):
-        source = network(tmp_path / f"{seed}.onnx", seed)
-        assert flow.main(["run", str(source), "--out", str(out), "--until", "folding", *more]) == 0
-        clocks.append(read_manifest(out / "05_folding")["config"]["clock_mhz"])
-    assert clocks == [50, 50]
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (("--writable",), "--writable beside it"),
         (("--target-fps", "1000"), "--target-fps beside it"),
         (("--fit", "0.5", "--fifo", "minimal"), "--fit and --fifo beside it"),
-        (("--board", "zcu104"), "--board pynq_z2"),
+        (("--board", "zcu104"), "for another board"),
         (("--clock-mhz", "50"), "for another clock"),
         (("--backend", "finn"), "our RTL alone"),
     ],

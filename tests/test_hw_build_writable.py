@@ -253,6 +253,17 @@ def test_ranges_hold_any_weights_of_the_type() -> None:
         assert layer.writable.holds(layer.weights)
 
 
+def test_sums_that_other_weights_make_too_wide_are_refused() -> None:
+    x = Input("input", (2000,), IntType(16, signed=False))
+    weights = np.zeros((1, 2000), np.int64)
+    weights[0, 0] = 127
+    assert Graph((x, MatVec("fc", "input", weights))).infer()["fc"].type.bits == 23
+    with pytest.raises(UserError, match="more than 31 bits") as refused:
+        writable(Graph((x, MatVec("fc", "input", weights))))
+    assert "layer fc" in str(refused.value)
+    writable(Graph((replace(x, shape=(128,)), MatVec("fc", "input", weights[:, :128])))).infer()
+
+
 @pytest.mark.parametrize("text", ["binary", "ternary", "quinary", "INT2", "INT8"])
 def test_weight_types_come_back_from_their_text(text: str) -> None:
     kind = WeightType.parse(text)

@@ -42,6 +42,7 @@ class ToyExecutor:
         self.output = OUTPUT if manifest is None else manifest.output
         self.transfers: list[int] = []
         self.resets = 0
+        self.written: list[tuple[int, int]] = []
 
     def run(self, data: np.ndarray, frames: int) -> Execution:
         self.transfers.append(frames)
@@ -49,6 +50,9 @@ class ToyExecutor:
             raise GateError("no beat moved", where=f"frame {self.stuck_at}")
         out = self.output.pack(toy(self.input.unpack(data)))
         return Execution(out.reshape(-1), LATENCY - 1 + INTERVAL * np.arange(frames), 3, 0)
+
+    def write(self, register: int, value: int) -> None:
+        self.written.append((register, value))
 
     def reset(self) -> None:
         self.resets += 1

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from deploy.run_directory import sha256_of
+from deploy.sealed import read_manifest
 from deploy.uart import most_frames_per_second
 
 from ..bitstream.ecp5_build import build_ecp5
@@ -28,12 +30,16 @@ from .folders import BITSTREAM, FOLDING, GOLDEN, RTL
 def build_bitstream(flow: Flow) -> None:
     """accelerator.bit and accelerator.hwh by Vivado, where it is found or asked for.
 
-    For an ECP5 by nextpnr, which is always there; unless none is asked for.
+    Or those of the run whose hardware is taken, if it has them. For an ECP5 by nextpnr, which is
+    always there; unless none is asked for.
     """
     options = flow.options
     if not options.board.has_pynq:
         if options.vivado != "none":
             _build_for_ecp5(flow)
+        return
+    if options.onto is not None and (built := bitstream_in(options.onto, flow)) is not None:
+        _take_bitstream(flow, built)
         return
     vivado = find_vivado(options.vivado)
     if vivado is None:
@@ -55,6 +61,31 @@ def build_bitstream(flow: Flow) -> None:
         inputs={"rtl": flow.folder(RTL), "folding": flow.folder(FOLDING)},
         tools={"vivado": vivado.version},
         resumable=True,
+    )
+
+
+def bitstream_in(run: Path, flow: Flow) -> Path | None:
+    """The folder in `run` with this accelerator's bitstream; None where there is none, or
+    another's."""
+    folder = run / BITSTREAM
+    made = read_manifest(folder)
+    if made is None:
+        return None
+    wanted = {"board": flow.options.board.name, "clock_mhz": flow.options.clock_mhz}
+    same = made["inputs"]["rtl"]["sha256"] == sha256_of(flow.folder(RTL))
+    return folder if same and made["config"] == wanted else None
+
+
+def _take_bitstream(flow: Flow, built: Path) -> None:
+    def body(folder: Path) -> None:
+        for name in (*RESULTS, SUMMARY):
+            shutil.copyfile(built / name, folder / name)
+
+    flow.stage(
+        BITSTREAM,
+        body,
+        config={"board": flow.options.board.name, "clock_mhz": flow.options.clock_mhz},
+        inputs={"rtl": flow.folder(RTL), "hardware": built},
     )
 
 

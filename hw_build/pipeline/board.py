@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from deploy.run_directory import sha256_of
-from deploy.sealed import read_manifest
 
 from ..board_gate import check_board, pynq_version
 from ..bundle import write_bundle
 from ..source_digest import source_digest
 from ..verilator import tool_versions
 from ..virtual_executor import open_rtl
+from .bitstream import bitstream_in
 from .context import Flow, read_json, write_json
-from .folders import BITSTREAM, BOARD, BUNDLE, FOLDING, GOLDEN, GRAPH, RTL, SIMULATION
+from .folders import BOARD, BUNDLE, FOLDING, GOLDEN, GRAPH, RTL, SIMULATION
 
 
 def make_bundle(flow: Flow) -> None:
@@ -23,7 +23,7 @@ def make_bundle(flow: Flow) -> None:
     options = flow.options
     if not options.board.has_pynq:
         return
-    hardware = _current_bitstream(flow)
+    hardware = bitstream_in(flow.run.path, flow)
 
     def body(folder: Path) -> None:
         imported = flow.imported
@@ -57,17 +57,6 @@ def make_bundle(flow: Flow) -> None:
         tools=tool_versions(),
     )
     flow.run.publish(Path(BUNDLE) / "bundle.zip")
-
-
-def _current_bitstream(flow: Flow) -> Path | None:
-    """The folder of this accelerator's bitstream; None where there is none, or another's."""
-    folder = flow.folder(BITSTREAM)
-    made = read_manifest(folder)
-    if made is None:
-        return None
-    wanted = {"board": flow.options.board.name, "clock_mhz": flow.options.clock_mhz}
-    same = made["inputs"]["rtl"]["sha256"] == sha256_of(flow.folder(RTL))
-    return folder if same and made["config"] == wanted else None
 
 
 def check_on_virtual_board(flow: Flow) -> None:
