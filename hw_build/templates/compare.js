@@ -120,6 +120,7 @@ function draw(plot) {
   const line = best.map((run) => `${x(run[keys[0]])},${y(run[keys[1]])}`).join(" ");
   element(svg, "polyline", { class: "front", points: line });
   const taken = points.map((run) => boxAround(x(run[keys[0]]), y(run[keys[1]])));
+  const names = element(svg, "g", {}); // below the points
   for (const run of points) {
     const [cx, cy] = [x(run[keys[0]]), y(run[keys[1]])];
     const front = best.includes(run);
@@ -129,7 +130,7 @@ function draw(plot) {
       class: front ? "best" : "", "data-index": runs.indexOf(run) });
     for (const event of ["mouseenter", "focus"]) dot.addEventListener(event, () => choose(run, plot, text));
     for (const event of ["mouseleave", "blur"]) dot.addEventListener(event, () => choose(null, plot, "\u00a0"));
-    label(svg, run.name, cx, cy, taken);
+    label(names, run.name, cx, cy, taken);
   }
 }
 
@@ -143,8 +144,8 @@ function boxAround(cx, cy) {
 }
 
 // A run's name beside its point, where it covers neither a point nor another name; else nowhere.
-function label(svg, name, cx, cy, taken) {
-  const text = element(svg, "text", { class: "label" }, name);
+function label(parent, name, cx, cy, taken) {
+  const text = element(parent, "text", { class: "label" }, name);
   for (const [dx, dy, anchor] of [[11, 4, "start"], [-11, 4, "end"], [0, -12, "middle"], [0, 22, "middle"]]) {
     for (const [key, value] of [["x", cx + dx], ["y", cy + dy], ["text-anchor", anchor]]) text.setAttribute(key, value);
     const box = text.getBBox();
