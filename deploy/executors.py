@@ -15,7 +15,7 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
-from deploy.errors import GateError, MachineError, NarrowgaugeError
+from deploy.errors import GateError, MachineError, NarrowgaugeError, UserError
 
 RTL, GOLDEN = "rtl-simulation", "golden-model"
 BOARD = "board"
@@ -137,8 +137,11 @@ class ProcessExecutor:
             )
         head, body = message
         if "error" in head:
-            raise GateError(head["error"], where=head["where"], found=head["found"])
+            raise (UserError if head["user"] else GateError)(**head["error"])
         return head, body
+
+
+_OF_ERRORS = ("what", "where", "found", "expected", "fix")
 
 
 def serve(executor: Executor, requests: IO[bytes], replies: IO[bytes]) -> None:
@@ -156,7 +159,8 @@ def serve(executor: Executor, requests: IO[bytes], replies: IO[bytes]) -> None:
         try:
             done = executor.run(np.frombuffer(body, np.uint8), head["frames"])
         except NarrowgaugeError as error:
-            send(replies, {"error": error.what, "where": error.where, "found": error.found}, b"")
+            told = {name: getattr(error, name) for name in _OF_ERRORS}
+            send(replies, {"error": told, "user": isinstance(error, UserError)}, b"")
             continue
         ends = b"" if done.frame_ends is None else done.frame_ends.astype(np.int64).tobytes()
         answer = {

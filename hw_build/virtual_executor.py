@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy.errors import GateError, NarrowgaugeError
+from deploy.errors import NarrowgaugeError, UserError
 from deploy.executors import GOLDEN, RTL, Execution, serve
 from deploy.registers import OFFSETS
 from deploy.run_directory import RunDirectory
@@ -82,12 +82,14 @@ class GoldenExecutor:
         self._weights, self._written = weights, 0
 
     def run(self, data: np.ndarray, frames: int) -> Execution:
-        """See `deploy.executors.Executor`; GateError where other weights were written."""
+        """See `deploy.executors.Executor`; UserError where other weights were written."""
         if self._weights and self._written != self._weights:
-            raise GateError(
-                "the golden model has other weights than those that were written",
+            raise UserError(
+                "the golden model is that of another network on the same hardware",
                 where="register WEIGHTS",
-                found=f"{self._written:08x}, and the model's are {self._weights:08x}",
+                found=f"{self._written:08x}",
+                expected=f"{self._weights:08x}, of the golden model's own weights",
+                fix="name the run that made the bundle (--model RUN)",
             )
         name = self._graph.output.name
         inputs = self._sent.unpack(data)[:frames]

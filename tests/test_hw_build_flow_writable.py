@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from flow_runs import outputs, store_of
 from qonnx_zoo import brevitas
 
 from deploy.bundle import Bundle
-from deploy.errors import GateError
+from deploy.errors import UserError
+from deploy.executors import ProcessExecutor
 from deploy.registers import OFFSETS
 from deploy.run_directory import RunDirectory, sha256_of
 from deploy.sealed import read_manifest
@@ -21,9 +23,9 @@ from hw_build import flow
 from hw_build.bitstream.execute import SUMMARY
 from hw_build.bitstream.plan import RESULTS
 from hw_build.report_stages import commands_of, commands_of_hardware
-from hw_build.virtual_executor import open_golden
 
 HARDWARE = ("--clock-mhz", "80", "--output", "class")
+ROOT = Path(flow.__file__).parents[1]
 QUICK = ("--no-synthesis", "--until", "board")
 
 
@@ -67,14 +69,18 @@ def test_another_network_runs_on_the_same_hardware(hardware: Path, tmp_path: Pat
     assert commands_of((second,))[0].endswith(f"--onto {hardware} --no-synthesis --until board")
 
 
-def test_the_golden_model_answers_for_its_own_weights_alone(hardware: Path) -> None:
+def test_the_golden_model_answers_for_its_own_weights_alone(
+    hardware: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = Bundle.read(hardware / "bundle.zip")
     vectors, manifest = bundle.vectors(), bundle.manifest
     data = manifest.input.pack(vectors.inputs).reshape(-1)
-    with open_golden(hardware) as model:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    command = [sys.executable, "-m", "hw_build.virtual_executor", str(hardware), "--golden"]
+    with ProcessExecutor(command) as model:
         for written in (0, bundle.memories().digest ^ 1):
             model.write(OFFSETS["WEIGHTS"], written)
-            with pytest.raises(GateError, match="other weights"):
+            with pytest.raises(UserError, match=r"(?s)another network.*--model RUN"):
                 model.run(data, len(vectors.inputs))
         bundle.memories().write(lambda name, value: model.write(OFFSETS[name], value))
         found = manifest.output.unpack(model.run(data, len(vectors.inputs)).data)
