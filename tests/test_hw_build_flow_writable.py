@@ -64,6 +64,13 @@ def test_another_network_runs_on_the_same_hardware(hardware: Path, tmp_path: Pat
     gates = json.loads((out / "11_board" / "board.json").read_text())["gates"]
     assert [gate["mismatches"] for gate in gates] == [0]
     assert not np.array_equal(outputs(out)["rtl"], outputs(hardware)["rtl"])
+    assert flow.main(["ip", str(out), "--out", str(tmp_path / "ip")]) == 0
+    lines = (tmp_path / "ip" / "weights.txt").read_text().split("\n")
+    told = [tuple(int(word, 16) for word in line.split()) for line in lines[:-1]]
+    written: list[tuple[int, int]] = []
+    second.memories().write(lambda name, value: written.append((OFFSETS[name], value)))
+    assert told == written
+    assert "weights.txt" in (tmp_path / "ip" / "README.txt").read_text()
     first, second = read_manifest(hardware / "03_graph"), read_manifest(out / "03_graph")
     assert commands_of_hardware(out) == commands_of((first,))
     assert commands_of((second,))[0].endswith(f"--onto {hardware} --no-synthesis --until board")

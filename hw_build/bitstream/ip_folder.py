@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from deploy.errors import UserError
-from deploy.registers import ADDRESS_RANGE
+from deploy.registers import ADDRESS_RANGE, OFFSETS
 from deploy.run_directory import RunDirectory
 
+from .. import graph_file
+from ..blocks import memories_of
 from ..boards import board_named
 from ..emit import TOP, identity_of
-from ..pipeline.folders import FOLDING, RTL
+from ..folded import load_blocks
+from ..pipeline.folders import FOLDING, GRAPH, RTL
 from . import CAVEAT, scripts
 from .ip_wrapper import WRAPPER, instantiation
 from .plan import rtl_files
@@ -22,7 +25,7 @@ rtl/             SystemVerilog and memory files; `{wrapper}.v` names the interfa
 files.f          the sources, each after those that it uses; top module `accelerator`
 instance.v       a template: an instance of the accelerator
 package_ip.tcl   makes a Vivado IP in ip/: vivado -mode batch -source package_ip.tcl
-
+{weights}
 {caveat}.
 
 Clock `clk`; reset `resetn`, synchronous, active low.
@@ -36,6 +39,12 @@ $readmemh reads the memory files by their bare names: run simulators in rtl/, an
 the project of a synthesis tool. A tool that does not find one leaves its memory empty.
 
 identity  {identity}
+"""
+
+WEIGHTS = "weights.txt"
+OF_WEIGHTS = """\
+{weights}      what the host writes to s_axi_lite before the first frame, in this order: offset and
+                 value, both hexadecimal. Until then the weights may be those of another network
 """
 
 
@@ -65,6 +74,10 @@ def write_ip(run: Path, out: Path) -> None:
     (out / scripts.RTL).mkdir(parents=True)
     for name, data in files.items():
         (out / scripts.RTL / name).write_bytes(data)
+    graph = graph_file.load(directory.stage(GRAPH, made_by=made_by)).graph
+    blocks = load_blocks(directory.stage(FOLDING, made_by=made_by), graph, bits)
+    writes: list[str] = []
+    memories_of(blocks).write(lambda name, value: writes.append(f"{OFFSETS[name]:x} {value:x}\n"))
     first_line = files[f"{TOP}.sv"].decode().splitlines()[0]
     texts = {
         "files.f": "".join(f"{scripts.RTL}/{name}\n" for name in modules if name != f"{WRAPPER}.v"),
@@ -78,7 +91,9 @@ def write_ip(run: Path, out: Path) -> None:
             bits=bits,
             size=ADDRESS_RANGE,
             identity=identity_of(rtl),
+            weights=OF_WEIGHTS.format(weights=WEIGHTS) if writes else "",
         ),
+        **({WEIGHTS: "".join(writes)} if writes else {}),
     }
     for name, text in texts.items():
         (out / name).write_text(text)
