@@ -17,7 +17,7 @@ from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory
 from deploy.terminal import complain, run_command, show_figure
 
-from . import handover, look, run_arguments
+from . import builds, handover, look, run_arguments
 from .bitstream.places import find_vivado
 from .options import STAGE_NAMES, Options
 
@@ -40,9 +40,11 @@ ENDING = f"""example:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0, or that of the error met: 2 user, 3 machine, 4 a failed gate."""
+    """Exit code 0; 1 where one of several builds failed; or that of the error met: 2 user,
+    3 machine, 4 a failed gate."""
     parser = command_parser()
     options = parser.parse_args(arguments)
+    options.exit_code = 0
     # called from Python, the process's own arguments are another program's
     options.typed = sys.argv if arguments is None else [__file__, *arguments]
     try:
@@ -55,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last whole stage", file=sys.stderr)
         return 130
-    return 0
+    return options.exit_code
 
 
 @contextmanager
@@ -95,6 +97,7 @@ def command_parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(command=run)
     run_arguments.add_arguments(command)
+    builds.add_commands(commands)
     look.add_commands(commands)
     handover.add_commands(commands)
     return parser

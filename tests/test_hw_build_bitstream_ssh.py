@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ssh_hosts import Host, serving
 from test_hw_build_bitstream_kills import hanging_build, lives, until
-from vivado_builds import HERE, make_accelerator, needs_tcl, scripts_of
+from vivado_behind_ssh import PLACE, There, there
+from vivado_builds import make_accelerator, needs_tcl
 
 from deploy.errors import MachineError, NarrowgaugeError, UserError
 from hw_build.bitstream.execute import build
@@ -26,9 +23,9 @@ from hw_build.blocks import Block
 from hw_build.boards import BOARDS
 
 NAMES = [step.script for step in STEPS]
-PLACE = "ssh:someone@127.0.0.1"
 
 pytestmark = needs_tcl
+assert there  # the fixture
 
 
 @pytest.fixture(scope="module")
@@ -39,52 +36,6 @@ def accelerator(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[B
 @pytest.fixture
 def plan(accelerator: tuple[Path, tuple[Block, ...]]) -> Plan:
     return make_plan(*accelerator, BOARDS["pynq_z2"], 100.0)
-
-
-class There:
-    """The host, with a fake Vivado on its PATH alone."""
-
-    def __init__(self, host: Host, folder: Path) -> None:
-        self.host, self.record, self.vivado = host, folder / "calls", folder / "Vivado/bin/vivado"
-        self.vivado.parent.mkdir(parents=True)
-        self.vivado.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{HERE}/fake_vivado.py" "$@"\n')
-        self.vivado.chmod(0o755)
-        self.profile()
-
-    def profile(self, *lines: str, fault: str = "") -> None:
-        """What a login shell there reads; it may say something, as some do."""
-        (self.host.home / ".profile").write_text(
-            f"echo welcome\nPATH={self.vivado.parent}:$PATH\nexport FAKE_VIVADO_FAULT={fault}\n"
-            f"export FAKE_VIVADO_RECORD={self.record}\n" + "\n".join(lines) + "\n"
-        )
-
-    def scripts(self) -> list[str]:
-        calls = self.record.read_text().splitlines() if self.record.exists() else []
-        return scripts_of([json.loads(line) for line in calls])
-
-    def hanging(self) -> str:
-        """The process that hangs there, once one does."""
-        marks = [folder / "hangs.pid" for folder in self.folders()]
-        return "".join(mark.read_text() for mark in marks if mark.is_file())
-
-    def folders(self) -> list[Path]:
-        return sorted((self.host.home / "narrowgauge" / "vivado").glob("*"))
-
-
-@pytest.fixture
-def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[There]:
-    monkeypatch.delenv("XILINX_VIVADO", raising=False)
-    monkeypatch.setenv("NARROWGAUGE_STORE", str(tmp_path / "store"))
-    folder = tmp_path / "host"
-    folder.mkdir()
-    with serving(folder, os.environ["PATH"]) as host:
-        wrapper = tmp_path / "bin" / "ssh"
-        wrapper.parent.mkdir()
-        options = host.ssh.removeprefix("ssh ")
-        wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} {options} "$@"\n')
-        wrapper.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
-        yield There(host, folder)
 
 
 def built(plan: Plan, work: Path, said: list[str] | None = None) -> Path:

@@ -1,0 +1,103 @@
+"""Where many bitstreams are built at once: threads here, a Dask cluster, SLURM's if need be."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploy.errors import MachineError, UserError
+
+from .build_run import stop
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+@contextmanager
+def threads(workers: int, call: str) -> Iterator[Executor]:
+    """Waits for builds here; those of `call` are ended where this is left early."""
+    executor = ThreadPoolExecutor(workers)
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        stop(call)
+        raise
+    finally:
+        executor.shutdown()
+
+
+@contextmanager
+def cluster(where: str, n_jobs: int, call: str) -> Iterator[Executor]:
+    """Waits for builds on a cluster; those of `call` are ended where this is left early.
+
+    `where` is the address of a Dask scheduler, or a YAML file with dask-jobqueue's section
+    `jobqueue: slurm:`; then `n_jobs` jobs are kept in SLURM's queue until this is left. The build
+    of a worker that is lost is gone on with by another, three times at most.
+
+    Raises:
+        UserError: the file is wrong.
+        MachineError: no scheduler answers, or there is no SLURM.
+    """
+    from distributed import Client
+
+    if Path(where).suffix in (".yaml", ".yml"):
+        with _slurm(Path(where), n_jobs) as slurm, Client(slurm) as client:
+            yield from _executor(client, call)
+        return
+    try:
+        client = Client(where, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise MachineError(
+            "no Dask scheduler answers", where=f"--dask {where}", found=str(error)
+        ) from error
+    with client:
+        yield from _executor(client, call)
+
+
+def _executor(client: Client, call: str) -> Iterator[Executor]:
+    # One key for each call: the same job may have to run again in another one.
+    executor = client.get_executor(pure=False)
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=False)
+        client.run(stop, call)
+        raise
+
+
+@contextmanager
+def _slurm(path: Path, n_jobs: int) -> Iterator[Any]:
+    import dask
+    import dask_jobqueue
+    import yaml
+
+    where = f"--dask {path}"
+    if shutil.which("sbatch") is None:
+        raise MachineError(
+            "there is no SLURM on this machine",
+            where=where,
+            found="no sbatch on the PATH",
+            fix="start the builds on a machine that may submit jobs",
+        )
+    try:
+        section = yaml.safe_load(path.read_text(encoding="utf-8"))["jobqueue"]["slurm"]
+        known = dask.config.get("jobqueue.slurm")
+        if unknown := sorted(section.keys() - known.keys()):
+            raise KeyError(f"jobqueue.slurm.{unknown[0]}")
+        with dask.config.set({"jobqueue.slurm": {**known, **section}}):
+            made = dask_jobqueue.SLURMCluster()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        raise UserError(
+            "the file is no configuration of dask-jobqueue for SLURM",
+            where=where,
+            found=str(error),
+            expected="jobqueue: slurm: and its keys below",
+        ) from error
+    with made:
+        made.adapt(minimum_jobs=n_jobs, maximum_jobs=n_jobs)
+        yield made
