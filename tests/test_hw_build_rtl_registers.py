@@ -31,6 +31,7 @@ OUTPUTS = (
     *(PREFIX + n for n in ("awready", "wready", "bvalid", "bresp", "arready")),
     *(PREFIX + n for n in ("rvalid", "rdata", "rresp")),
     *("frames", "near_the_end"),
+    *("n_words", "word_low", "word_high", "word_at"),
 )
 READ_ONLY = {
     0x00: 0x4E475747,
@@ -42,8 +43,9 @@ COUNTERS = (0x20, 0x24, 0x28, 0x2C, 0x30, 0x34)
 UNKNOWN = (0x38, 0x3C, 0x40, 0x44, 0x60, 0x98, 0x120, 0x418, 0x81C, 0xFFC)
 
 
-def top_text() -> str:
-    """The registers, and a counter three steps from its end, as one model."""
+def top_text(writable: int) -> str:
+    """The registers, a counter three steps from its end, and a writer of memories 3 and 4, of which
+    the last word and where it went are kept: one model."""
 
     def port(direction: str, name: str) -> str:
         width = WIDTHS.get(name.removeprefix(PREFIX), 32 if name in WIDE_OUTPUTS else 1)
@@ -52,19 +54,33 @@ def top_text() -> str:
 
     ports = ["  input wire clk", "  input wire resetn"]
     ports += [port("input", name) for name in INPUTS] + [port("output", name) for name in OUTPUTS]
-    pins = ", ".join(f".{n}({n})" for n in ("clk", "resetn", *INPUTS, *OUTPUTS[:-1]))
+    own = OUTPUTS[: OUTPUTS.index("near_the_end")]
+    pins = ", ".join(f".{n}({n})" for n in ("clk", "resetn", *INPUTS, *own, "memory_bus"))
     pins += f", .{PREFIX}awprot(3'b0), .{PREFIX}arprot(3'b0)"
     lines = ",\n".join(ports)
     return (
-        f"module top (\n{lines}\n);\n"
-        f'axi_lite_registers #(.IDENTITY_FILE("identity.mem"), .OUTPUT_BEATS({BEATS})) r '
-        f"({pins});\n"
+        f"module top (\n{lines}\n);\nwire [49:0] memory_bus;\n"
+        f'axi_lite_registers #(.IDENTITY_FILE("identity.mem"), .OUTPUT_BEATS({BEATS}), '
+        f".WRITABLE({writable})) r ({pins});\n{WRITER}"
         "saturating_counter #(.FIRST(32'hffff_fffc)) c (.clk(clk), .clear(~resetn), "
         ".count(m_axis_tvalid), .value(near_the_end));\nendmodule\n"
     )
 
 
-WIDE_OUTPUTS = (PREFIX + "rdata", "frames", "near_the_end")
+WIDE_OUTPUTS = (PREFIX + "rdata", *OUTPUTS[OUTPUTS.index("frames") :])
+
+WRITER = """
+wire [63:0] word;
+wire [31:0] address;
+wire [1:0] write;
+memory_writer #(.FIRST(3), .MEMORIES(2), .LANES(2)) writer (
+    .clk(clk), .bus(memory_bus), .word(word), .write(write), .address(address));
+reg [31:0] n, low, high, at;
+assign {n_words, word_low, word_high, word_at} = {n, low, high, at};
+always_ff @(posedge clk)
+  if (!resetn) {n, low, high, at} <= '0;
+  else if (|write) {n, high, low, at} <= {n + 1, word, write, address[29:0]};
+"""
 
 HARNESS = """
 #include "Vtop.h"
@@ -79,8 +95,8 @@ void model_clock(Model* m) { m->top.clk = 1; m->top.eval(); m->top.clk = 0; m->t
 """
 
 
-def build(folder: Path, rtl: Path = RTL_FOLDER) -> ctypes.CDLL:
-    sources = sources_of(["axi_lite_registers"], rtl)
+def build(folder: Path, rtl: Path = RTL_FOLDER, writable: int = 0) -> ctypes.CDLL:
+    sources, top = sources_of(["axi_lite_registers", "memory_writer"], rtl), top_text(writable)
     names = ("resetn", *INPUTS)
     harness = HARNESS.replace(
         "SET", " ".join(f"m->top.{n} = in[{i}];" for i, n in enumerate(names))
@@ -91,14 +107,14 @@ def build(folder: Path, rtl: Path = RTL_FOLDER) -> ctypes.CDLL:
     tool, compiler, store = verilator.find_verilator(), verilator.find_compiler(), Store()
     key = {
         "sources": {path.name: sha256_of(path) for path in sources},
-        "text": [top_text(), harness, *map(str, IDENTITY)],
+        "text": [top, harness, *map(str, IDENTITY)],
         "tools": verilator.tool_versions(),
         "processor": verilator._processor(),
     }
     runtime = verilator._runtime(tool, compiler, store, False)
 
     def make(entry: Path) -> None:
-        (folder / "top.sv").write_text(top_text())
+        (folder / "top.sv").write_text(top)
         (folder / "harness.cpp").write_text(harness)
         (entry / "identity.mem").write_text("".join(f"{word:08x}\n" for word in IDENTITY))
         model, include = folder / "model", tool.root / "include"
@@ -299,6 +315,55 @@ def test_other_addresses_are_answered_and_hold_nothing(board: Board) -> None:
     assert {address: board.read(address) for address in READ_ONLY} == READ_ONLY
     assert board.counters() == [0] * 6
     assert board.read(FRAMES) == 77
+
+
+WEIGHTS, MEMORY, DATA, WORD = 0x38, 0x3C, 0x40, 0x44
+
+
+def words_of(board: Board) -> tuple[int, ...]:
+    board.step()
+    return tuple(board.out[name] for name in ("n_words", "word_low", "word_high", "word_at"))
+
+
+@pytest.fixture(scope="module")
+def writable_library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    return build(tmp_path_factory.mktemp("writable"), writable=1)
+
+
+def test_words_are_written_whole(writable_library: ctypes.CDLL) -> None:
+    board, n = Board(writable_library, seed=2), 0
+    for gap in (-3, -1, 0, 1, 3):
+        for wait in (0, 2):
+            memory, n = 3 + n % 2, n + 1
+            for register, value in ((MEMORY, memory), (DATA, 17 * n), (DATA, ~n & 0xFFFFFFFF)):
+                board.write(register, value, gap=gap, wait=wait)
+            for register in (MEMORY, DATA, WORD, WEIGHTS):  # a part of a word is none
+                board.write(register, 0x01020304, strobes=7)
+            board.write(WORD, 1000 + n, gap=gap, wait=wait)
+            where = (1 << memory - 3 << 30) | 1000 + n
+            assert words_of(board) == (n, 17 * n, ~n & 0xFFFFFFFF, where)
+    for other in (0, 2, 5, 0xFFFF):
+        board.write(MEMORY, other)
+        board.write(WORD, 1)
+    assert words_of(board)[0] == n
+    board.close()
+
+
+def test_weights_read_what_was_written_until_reset(writable_library: ctypes.CDLL) -> None:
+    board = Board(writable_library, seed=3)
+    board.write(WEIGHTS, 0xC0FFEE11)
+    board.write(WEIGHTS, 0, strobes=14)
+    assert [board.read(a) for a in (WEIGHTS, MEMORY, DATA, WORD)] == [0xC0FFEE11, 0, 0, 0]
+    board.evaluate(resetn=0)
+    writable_library.model_clock(board.handle)
+    assert board.read(WEIGHTS) == 0
+    board.close()
+
+
+def test_fixed_weights_are_not_written(board: Board) -> None:
+    for register, value in ((MEMORY, 3), (DATA, 1), (DATA, 2), (WORD, 0)):
+        board.write(register, value)
+    assert words_of(board)[0] == 0
 
 
 @pytest.mark.parametrize("traffic", [1.0, 0.7, 0.3])
