@@ -115,12 +115,17 @@ def toy_manifest(files: dict[str, bytes], **changes: Any) -> Manifest:
     return replace(manifest, **changes)
 
 
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)
+"""The time of every member, so that the same bundle is the same bytes."""
+
+
 def write_toy(path: Path, files: dict[str, bytes] | None = None, **changes: Any) -> Path:
     """Writes the bundle; `changes` are made to the manifest."""
     files = toy_files() if files is None else files
     manifest = toy_manifest(files, **changes)
+    text = json.dumps(manifest.to_json()).encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(MANIFEST, json.dumps(manifest.to_json()))
-        for name, data in files.items():
-            archive.writestr(name, data)
+        for name, data in ((MANIFEST, text), *files.items()):
+            member = zipfile.ZipInfo(name, _LONG_AGO)
+            archive.writestr(member, data, zipfile.ZIP_DEFLATED)
     return path
