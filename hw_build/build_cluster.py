@@ -1,34 +1,19 @@
-"""Where many bitstreams are built at once: threads here, a Dask cluster, SLURM's if need be."""
+"""Where many bitstreams are built at once on other machines: a Dask cluster, SLURM's if need be."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploy.child import stop
 from deploy.errors import MachineError, UserError
-
-from .build_run import stop
 
 if TYPE_CHECKING:
     from distributed import Client
-
-
-@contextmanager
-def threads(workers: int, call: str) -> Iterator[Executor]:
-    """Waits for builds here; those of `call` are ended where this is left early."""
-    executor = ThreadPoolExecutor(workers)
-    try:
-        yield executor
-    except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
-        stop(call)
-        raise
-    finally:
-        executor.shutdown()
 
 
 @contextmanager

@@ -16,12 +16,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy.answers import HelpFormat, add_json
+from deploy.child import threads
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory
 from deploy.terminal import complain
 
 from .bitstream.places import FORMS, find_vivado, require_place
-from .build_cluster import cluster, threads
+from .build_cluster import cluster
 from .build_run import LOG, Job, build_run, options_of, step_of
 from .pipeline.folders import BITSTREAM
 from .terminal import show_table

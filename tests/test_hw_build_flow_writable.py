@@ -64,6 +64,8 @@ def test_another_network_runs_on_the_same_hardware(hardware: Path, tmp_path: Pat
     gates = json.loads((out / "11_board" / "board.json").read_text())["gates"]
     assert [gate["mismatches"] for gate in gates] == [0]
     assert not np.array_equal(outputs(out)["rtl"], outputs(hardware)["rtl"])
+    simulated = json.loads((out / "07_simulation" / "manifest.json").read_text())
+    assert "graph" in simulated["inputs"], "weights that are written are not in the RTL"
     assert flow.main(["ip", str(out), "--out", str(tmp_path / "ip")]) == 0
     lines = (tmp_path / "ip" / "weights.txt").read_text().split("\n")
     told = [tuple(int(word, 16) for word in line.split()) for line in lines[:-1]]

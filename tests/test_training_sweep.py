@@ -18,6 +18,7 @@ import distributed
 import pytest
 from rich.console import Console
 
+from deploy import child
 from deploy.errors import UserError
 from deploy.run_directory import RunDirectory
 from training import sweep, sweep_point, train
@@ -148,7 +149,7 @@ def kill_the_first(run: Path) -> None:
     metrics = run / f".{train.STAGE}.partial" / "metrics.jsonl"
     while not (metrics.exists() and metrics.read_text().count("\n") >= 3):
         time.sleep(0.002)
-    (process,) = sweep_point._running
+    (process,) = child._running
     process.send_signal(signal.SIGKILL)
 
 

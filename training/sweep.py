@@ -8,18 +8,18 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
 from deploy.answers import EXIT_CODES, HelpFormat, add_json, answer, for_people
+from deploy.child import threads
 from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory, write_atomically
 from deploy.terminal import complain, run_command
 from training.sweep_cluster import cluster_executor
 from training.sweep_config import Point, load_sweep
-from training.sweep_point import CONFIG, LOG, Job, stop, train_point
+from training.sweep_point import CONFIG, LOG, Job, train_point
 from training.sweep_progress import sweep_progress
 from training.table import make_table, show
 from training.train import STAGE, SUMMARY
@@ -65,8 +65,8 @@ def run_sweep(
     if dask is not None and left:
         chosen = cluster_executor(dask, min(workers or len(left), len(left)), name)
     else:
-        threads = max((point.config.training.threads for point in left), default=1)
-        chosen = _executor(workers or max(1, (os.cpu_count() or 1) // threads), name)
+        n_threads = max((point.config.training.threads for point in left), default=1)
+        chosen = threads(workers or max(1, (os.cpu_count() or 1) // n_threads), name)
     with chosen as executor:
         futures: dict[Future[str], Point] = {}
         for point in left:
@@ -138,20 +138,6 @@ def _record(out: Path, states: dict[str, str | None]) -> None:
         for name, why in states.items()
     }
     write_atomically(out / RECORD, json.dumps(words, indent=2) + "\n")
-
-
-@contextmanager
-def _executor(workers: int, sweep: str) -> Iterator[Executor]:
-    """Where points are trained here; what has not begun is called off where this is left early."""
-    executor = ThreadPoolExecutor(workers)
-    try:
-        yield executor
-    except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
-        stop(sweep)
-        raise
-    finally:
-        executor.shutdown()
 
 
 def command_parser() -> argparse.ArgumentParser:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploy.child import stop
 from deploy.errors import MachineError, UserError
-from training.sweep_point import stop
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -24,7 +24,7 @@ from ..emit import identity_of
 from ..progress import progress
 from ..verilator import tool_versions
 from .context import Flow, write_json
-from .folders import BITSTREAM, FOLDING, GOLDEN, RTL
+from .folders import BITSTREAM, FOLDING, GOLDEN, GRAPH, RTL
 
 
 def build_bitstream(flow: Flow) -> None:
@@ -119,6 +119,11 @@ def _build_for_ecp5(flow: Flow) -> None:
         BITSTREAM,
         body,
         config={"board": options.board.name, "clock_mhz": options.clock_mhz},
-        inputs={"rtl": rtl, "folding": flow.folder(FOLDING), "golden": golden},
+        inputs={
+            "graph": flow.folder(GRAPH),  # weights that are written are not in the RTL
+            "rtl": rtl,
+            "folding": flow.folder(FOLDING),
+            "golden": golden,
+        },
         tools={**ecp5_tool_versions(), **tool_versions()},
     )

@@ -17,7 +17,7 @@ from ..synthesis import synthesise
 from ..vectors import N_GATE_INPUTS
 from ..verilator import build_model, tool_versions
 from .context import Flow, write_json
-from .folders import GOLDEN, RTL, SIMULATION, SYNTHESIS
+from .folders import GOLDEN, GRAPH, RTL, SIMULATION, SYNTHESIS
 
 
 def simulate(flow: Flow) -> None:
@@ -70,7 +70,11 @@ def simulate(flow: Flow) -> None:
         body,
         config={"trace": flow.options.trace},
         seed=flow.options.seed,
-        inputs={"rtl": flow.folder(RTL), "golden": flow.folder(GOLDEN) / "golden.npz"},
+        inputs={
+            "graph": flow.folder(GRAPH),  # weights that are written are not in the RTL
+            "rtl": flow.folder(RTL),
+            "golden": flow.folder(GOLDEN) / "golden.npz",
+        },
         tools=tool_versions(),
     )
     flow.run.publish(Path(SIMULATION) / "outputs.npz")
