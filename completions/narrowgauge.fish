@@ -16,7 +16,7 @@ function __narrowgauge_words
         case 'hw_build.flow'
             string split -- ' ' 'run build status show compare ip bundle-finn uart finn --help'
         case 'hw_build.flow run'
-            string split -- ' ' '--help --board --clock-mhz --target-fps --fit --oversize --fifo --writable --onto --folding --inputs --input-type --output --until --out --seed --trace --synthesis --no-synthesis --json --vivado --backend'
+            string split -- ' ' '--help --board --clock-mhz --target-fps --fit --oversize --fifo --writable --onto --folding --inputs --input-type --output --until --out --seed --trace --synthesis --no-synthesis --json --vivado --layer-checkpoints --backend'
         case 'hw_build.flow run --until'
             string split -- ' ' 'graph golden folding rtl simulation synthesis bitstream bundle board report'
         case 'hw_build.flow run --backend'

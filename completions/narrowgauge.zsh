@@ -8,7 +8,7 @@ _narrowgauge_words() {
     'training.table') echo '--help --out --plot --json' ;;
     'training.sweep') echo '--help --out --data-dir --overwrite --workers --dask --json' ;;
     'hw_build.flow') echo 'run build status show compare ip bundle-finn uart finn --help' ;;
-    'hw_build.flow run') echo '--help --board --clock-mhz --target-fps --fit --oversize --fifo --writable --onto --folding --inputs --input-type --output --until --out --seed --trace --synthesis --no-synthesis --json --vivado --backend' ;;
+    'hw_build.flow run') echo '--help --board --clock-mhz --target-fps --fit --oversize --fifo --writable --onto --folding --inputs --input-type --output --until --out --seed --trace --synthesis --no-synthesis --json --vivado --layer-checkpoints --backend' ;;
     'hw_build.flow run --until') echo 'graph golden folding rtl simulation synthesis bitstream bundle board report' ;;
     'hw_build.flow run --backend') echo 'rtl finn' ;;
     'hw_build.flow build') echo '--help --vivado --workers --dask --json' ;;

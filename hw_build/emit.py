@@ -7,6 +7,7 @@ modules of `rtl/`, copied beside the top level so that the folder is complete.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.durable import digest_of, sha256_of
@@ -106,8 +107,13 @@ def _port_name(declaration: str) -> str:
     return declaration.split()[-1]
 
 
-def top_level(blocks: tuple[Block, ...], port_bits: int) -> str:
-    """The text of the top level: one instance after another, joined by their streams."""
+def top_level(
+    blocks: tuple[Block, ...], port_bits: int, apart: Mapping[str, str] | None = None
+) -> str:
+    """The text of the top level: one instance after another, joined by their streams.
+
+    `apart` names, by block, modules that are the block with its parameters.
+    """
     first, last = ports(blocks)
     lines = [
         f"// {len(blocks)} blocks, {first.n} x {first.type} in, {last.n} x {last.type} out.",
@@ -132,7 +138,7 @@ def top_level(blocks: tuple[Block, ...], port_bits: int) -> str:
     for stream in inner_streams(blocks):
         lines += [f"  // {_describe(stream)}", *_wires(stream)]
     for block in blocks:
-        lines += ["", *_instance(block, first)]
+        lines += ["", *_instance(block, first, (apart or {}).get(block.name))]
     lines += [
         "",
         f"  assign m_axis_tdata = {port_bits}'({last.name}_tdata);",
@@ -194,13 +200,8 @@ def _wires(stream: Stream) -> list[str]:
     ]
 
 
-def _instance(block: Block, port: Stream) -> list[str]:
-    parameters = dict(block.parameters)
-    values = [f'.{k}("{v}")' if isinstance(v, str) else f".{k}({v})" for k, v in parameters.items()]
-    bus = ""
-    if block.module == "mvu":
-        values.append(".COMPRESS(COMPRESS)")
-        bus = " .memory_bus(memory_bus),"
+def _instance(block: Block, port: Stream, apart: str | None) -> list[str]:
+    bus = " .memory_bus(memory_bus)," if block.module == "mvu" else ""
     ends = [*named_ports("s", block.sources), *named_ports("m", block.sinks)]
     connections = []
     for name, stream in ends:
@@ -210,14 +211,20 @@ def _instance(block: Block, port: Stream) -> list[str]:
             f"      .{name}_tvalid({stream.name}_tvalid), .{name}_tready({stream.name}_tready),",
         ]
     connections[-1] = connections[-1].removesuffix(",")
-    return [
-        f"  {block.module} #(",
-        *_wrapped(values),
-        f"  ) {block.name}_{block.module} (",
-        f"      .clk(clk), .resetn(resetn),{bus}",
-        *connections,
-        "  );",
+    name = f"{block.name}_{block.module}"
+    head = [f"  {apart} {name} ("] if apart else parametrised(block, "COMPRESS", name)
+    return [*head, f"      .clk(clk), .resetn(resetn),{bus}", *connections, "  );"]
+
+
+def parametrised(block: Block, compress: str, instance: str) -> list[str]:
+    """The head of an instance of the block's module, up to its connections."""
+    values = [
+        f'.{name}("{value}")' if isinstance(value, str) else f".{name}({value})"
+        for name, value in block.parameters.items()
     ]
+    if block.module == "mvu":
+        values.append(f".COMPRESS({compress})")
+    return [f"  {block.module} #(", *_wrapped(values), f"  ) {instance} ("]
 
 
 def named_ports(side: str, streams: tuple[Stream, ...]) -> list[tuple[str, Stream]]:

@@ -34,7 +34,8 @@ class Options:
     board's resources, 0 to 1, to be filled; `oversize` goes on where the estimate exceeds them.
     `fifo` is one of FIFO_CHOICES or the path of a file of depths, `vivado` where Vivado runs,
     `backend` one of BACKENDS. `writable` lets the host replace weights and thresholds at run time;
-    `onto` is a run with such hardware, which this network's are written to.
+    `onto` is a run with such hardware, which this network's are written to. `layer_checkpoints` has
+    Vivado synthesise each layer by itself and keeps what comes of it.
     """
 
     model: Path
@@ -52,6 +53,7 @@ class Options:
     seed: int = 0
     trace: bool = False
     vivado: str = "auto"
+    layer_checkpoints: bool = False
     backend: str = "rtl"
     writable: bool = False
     onto: Path | None = None

@@ -106,6 +106,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="where the bitstream is built: here if Vivado is found (auto), here, in docker, "
         "not at all (none), or on another host; for an ECP5, here by nextpnr, or not at all",
     )
+    add(
+        "--layer-checkpoints",
+        action="store_true",
+        help="Vivado synthesises each layer with weights by itself and its netlist is kept: after "
+        "an edit of one layer, only that one is synthesised again",
+    )
 
     add(
         "--backend",
@@ -161,6 +167,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         seed=arguments.seed,
         trace=arguments.trace,
         vivado=_vivado_place(arguments),
+        layer_checkpoints=arguments.layer_checkpoints,
         backend=arguments.backend,
         writable=arguments.writable,
         onto=arguments.onto,

@@ -8,7 +8,7 @@ set forms [lindex $argv 2]
 
 # command -> {options that take a value} {flags} least most: how many plain arguments
 set commands {
-    create_project {{-part} {-force} 2 2}
+    create_project {{-part} {-force -in_memory} 0 2}
     open_project {{} {} 1 1}
     close_project {{} {} 0 0}
     close_design {{} {} 0 0}
@@ -22,7 +22,14 @@ set commands {
     create_bd_design {{} {} 1 1}
     create_bd_cell {{-type -vlnv} {} 1 1}
     get_bd_cells {{} {} 1 1}
-    get_cells {{} {} 1 1}
+    get_cells {{-filter} {-quiet -hierarchical} 0 1}
+    read_verilog {{} {-sv} 1 1}
+    read_mem {{} {} 1 1}
+    read_xdc {{-mode} {} 1 1}
+    read_checkpoint {{-cell} {} 1 1}
+    rename_ref {{-prefix_all} {} 0 0}
+    get_ports {{} {} 1 1}
+    create_clock {{-period} {} 1 1}
     get_bd_pins {{} {} 1 1}
     get_bd_intf_pins {{} {} 1 1}
     get_bd_addr_spaces {{} {} 1 1}
@@ -36,7 +43,7 @@ set commands {
     save_bd_design {{} {} 0 0}
     generate_target {{} {} 2 2}
     make_wrapper {{-files} {-top} 0 0}
-    synth_design {{-top -part} {} 0 0}
+    synth_design {{-top -part -mode} {} 0 0}
     opt_design {{} {} 0 0}
     place_design {{} {} 0 0}
     phys_opt_design {{} {} 0 0}
@@ -109,11 +116,51 @@ proc form {name} {
 }
 
 set connected {}
+set read {}
+
+# Cells whose module is nothing but ports in what is synthesised, as instance and module.
+set blackboxes {}
+
+proc text_of {path} {
+    need $path
+    set file [open $path]
+    set text [read $file]
+    close $file
+    return $text
+}
+
+proc synthesise {top} {
+    global read blackboxes
+    if {$read eq {}} {
+        # the project: of its accelerator, what was packaged
+        if {[file exists rtl/layer_stubs.v]} {
+            set stubs [text_of rtl/layer_stubs.v]
+            foreach {- module} [regexp -all -inline {black_box \*\) module (\w+)} $stubs] {
+                set uses "\\m$module (\\w+) \\("
+                foreach {- instance} [regexp -all -inline $uses [text_of rtl/accelerator.sv]] {
+                    lappend blackboxes system_i/accelerator_0/inst/core/$instance $module
+                }
+            }
+        }
+    } elseif {![regexp "\\nmodule $top \\(" "\n[join [lmap path $read {text_of $path}] \n]"]} {
+        error "\[Synth 8-439\] module '$top' not found"
+    }
+}
+
+proc find_cells {filter} {
+    global blackboxes
+    set found {}
+    foreach {cell module} $blackboxes {
+        if {$filter in [list IS_BLACKBOX "REF_NAME == $module"]} {lappend found $cell}
+    }
+    return $found
+}
 
 proc perform {name options plain} {
-    global fault connected
+    global fault connected read blackboxes
     switch -glob -- $name {
         create_project {
+            if {[dict exists $options -in_memory]} return
             lassign $plain project folder
             touch $folder/$project.xpr
         }
@@ -176,9 +223,28 @@ proc perform {name options plain} {
             touch project/wrapper.v
             return project/wrapper.v
         }
-        get_files - get_cells { return [lindex $plain 0] }
+        get_files - get_ports { return [lindex $plain 0] }
+        get_cells {
+            if {[dict exists $options -filter]} {return [find_cells [dict get $options -filter]]}
+            return [lindex $plain 0]
+        }
+        read_verilog {
+            foreach path [lindex $plain 0] { need $path }
+            set read [lindex $plain 0]
+        }
+        read_mem { need [lindex $plain 0] }
+        read_xdc { source [lindex $plain 0] }
+        read_checkpoint {
+            need [lindex $plain 0]
+            set at [lsearch $blackboxes [dict get $options -cell]]
+            if {$at < 0} {error "\[Project 1-1\] cell is not a black box"}
+            set blackboxes [lreplace $blackboxes $at $at+1]
+        }
         current_project - current_fileset - ipx::current_core { return $name }
-        synth_design { misbehave synthesis }
+        synth_design {
+            synthesise [dict get $options -top]
+            misbehave synthesis
+        }
         place_design { misbehave placement }
         route_design { misbehave routing }
         write_checkpoint { touch [lindex $plain 0] }

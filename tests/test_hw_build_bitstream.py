@@ -71,6 +71,12 @@ SCRIPTS = {
     "1_package": scripts.package_ip("xc7z020clg400-1", ["a.sv", "b.v"], ["a weight.mem"]),
     **{name: scripts.block_design(BOARDS[name], BOARDS[name].clock_mhz) for name in PYNQ},
     "3_synthesis": scripts.synthesis("xc7z020clg400-1"),
+    "3_synthesis_layers": scripts.synthesis(
+        "xc7z020clg400-1", {"layer_fc0": "layers/fc0.dcp", "layer_fc1": "layers/fc1.dcp"}
+    ),
+    "layer": scripts.layer_synthesis(
+        "xc7z020clg400-1", ["mvu.sv", "layer_fc0.v"], ["fc0_weight.mem"], "layer_fc0"
+    ),
     "4_placement": scripts.placement(),
     "5_routing": scripts.routing(),
     "6_bitstream": scripts.bitstream(),

@@ -15,8 +15,8 @@ from deploy.store import Store
 
 from . import CAVEAT
 from .history import History
-from .places import AnyVivado, BuildFolder, open_folder
-from .plan import RESULTS, STEPS, Plan, Step
+from .places import AnyVivado, BuildFolder, open_folder, remove_folder
+from .plan import RESULTS, Plan, Step, checkpoint_of
 from .vivado_log import Message, as_text, cause_of, fatal, meaning_of, messages_of
 from .vivado_reports import Timing, layer_of, read_timing, read_utilisation, unrouted_nets
 
@@ -45,13 +45,56 @@ def build(
 
     def make(folder: Path) -> None:
         history = History(store.root, plan.board.name, plan.lut)
-        with open_folder(plan, vivado, work) as there:
-            summary = _run_steps(plan, vivado.version, there, work, history, say)
+        warnings = _Warnings(say)
+        checkpoints = _synthesise_layers(plan, vivado, work, store, warnings)
+        with open_folder(plan, vivado, work, checkpoints) as there:
+            summary = _run_steps(plan, vivado.version, there, work, history, warnings)
         for name in RESULTS:
             shutil.copyfile(work / name, folder / name)
         (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
 
     return store.get_or_make("bitstream", {"plan": plan.digest, "vivado": vivado.version}, make)
+
+
+class _Warnings:
+    """Critical warnings of logs, each said once, with what it means where that is known."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say, self.messages = say, list[Message]()
+
+    def read(self, log: Path) -> None:
+        for message in messages_of(_log_of(log)):
+            if message in self.messages:
+                continue
+            self.messages.append(message)
+            self.say(f"  critical warning: {as_text((message,))}")
+            if meaning := meaning_of(message):
+                self.say(f"    {meaning}")
+
+
+def _synthesise_layers(
+    plan: Plan, vivado: AnyVivado, work: Path, store: Store, warnings: _Warnings
+) -> dict[str, Path]:
+    """The checkpoints of the plan's layers, by their names in its folder: kept, or made now."""
+    checkpoints = {}
+    for number, (name, layer) in enumerate(plan.layers.items(), 1):
+        (step,) = layer.steps
+        where = f"  Vivado {vivado.version}, layer {number} of {len(plan.layers)}, {name}"
+
+        def make(folder: Path, layer: Plan = layer, step: Step = step, where: str = where) -> None:
+            warnings.say(f"{where}: synthesis by itself")
+            with open_folder(layer, vivado, work) as there:
+                _carry_out(step, there, work)
+                there.bring(*step.makes)
+            for result in (step.log, *step.makes):
+                shutil.copyfile(work / result, folder / result)
+            remove_folder(layer, vivado, work)
+
+        key = {"plan": layer.digest, "vivado": vivado.version}
+        kept = store.get_or_make("layer_checkpoint", key, make)
+        warnings.read(kept / step.log)
+        checkpoints[checkpoint_of(name)] = kept / step.makes[0]
+    return checkpoints
 
 
 def _run_steps(
@@ -60,31 +103,21 @@ def _run_steps(
     there: BuildFolder,
     work: Path,
     history: History,
-    say: Callable[[str], None],
+    warnings: _Warnings,
 ) -> dict[str, Any]:
     seconds = history.seconds()
-    messages: list[Message] = []
-    for number, step in enumerate(STEPS, 1):
-        log, results = work / step.log, [name for name in step.makes if name in RESULTS]
-        where = f"  Vivado {version}, step {number} of {len(STEPS)}, {step.title}"
+    for number, step in enumerate(plan.steps, 1):
+        where = f"  Vivado {version}, step {number} of {len(plan.steps)}, {step.title}"
         if not there.lacks(step.done, *step.makes):
-            say(f"{where}: done before")
-            there.bring(step.log, *results)
+            warnings.say(f"{where}: done before")
+            there.bring(step.log, *_results_of(step))
         else:
-            left = sum(seconds.get(later.name, 0) for later in STEPS[number - 1 :])
-            say(where + (f": about {left / 60:.0f} min to go" if left else ""))
+            left = sum(seconds.get(later.name, 0) for later in plan.steps[number - 1 :])
+            warnings.say(where + (f": about {left / 60:.0f} min to go" if left else ""))
             started = time.monotonic()
-            code = there.run(step)
-            there.bring(step.log, *results)
-            _check(step, code, _log_of(log), there.lacks(*step.makes), log)
+            _carry_out(step, there, work)
             history.record(step.name, round(time.monotonic() - started, 1))
-            there.mark(step.done)
-        bad = [message for message in messages_of(_log_of(log)) if message not in messages]
-        messages += bad
-        for message in bad:
-            say(f"  critical warning: {as_text((message,))}")
-            if meaning := meaning_of(message):
-                say(f"    {meaning}")
+        warnings.read(work / step.log)
         if step.name == "5_routing":
             timing = _check_routing(plan, work)
     return {
@@ -97,9 +130,22 @@ def _run_steps(
         "whole": read_utilisation((work / "utilisation.rpt").read_text()),
         "accelerator": read_utilisation((work / "utilisation_accelerator.rpt").read_text()),
         "critical_warnings": [
-            {**asdict(message), "meaning": meaning_of(message)} for message in messages
+            {**asdict(message), "meaning": meaning_of(message)} for message in warnings.messages
         ],
     }
+
+
+def _carry_out(step: Step, there: BuildFolder, work: Path) -> None:
+    """Runs a step and marks it, if it went well."""
+    code = there.run(step)
+    there.bring(step.log, *_results_of(step))
+    log = work / step.log
+    _check(step, code, _log_of(log), there.lacks(*step.makes), log)
+    there.mark(step.done)
+
+
+def _results_of(step: Step) -> list[str]:
+    return [name for name in step.makes if name in RESULTS]
 
 
 def _log_of(log: Path) -> str:

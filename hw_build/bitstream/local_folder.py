@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,13 +43,15 @@ class LocalFolder:
 
 
 @contextmanager
-def open_local(plan: Plan, vivado: Vivado, work: Path) -> Iterator[LocalFolder]:
+def open_local(
+    plan: Plan, vivado: Vivado, work: Path, more: Mapping[str, Path]
+) -> Iterator[LocalFolder]:
     """`work` with the plan's files; what another plan or Vivado left there is removed first."""
     with sole_builder(work) as lock:
         mark, text = work / "plan", f"{plan.digest} {vivado.version}\n"
         if work.exists() and (not mark.is_file() or mark.read_text() != text):
             shutil.rmtree(work)
-        plan.write(work)
+        plan.write(work, more)
         write_atomically(mark, text)
         yield LocalFolder(vivado, work, lock)
 

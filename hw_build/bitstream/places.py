@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -67,14 +68,18 @@ def find_vivado(place: str) -> AnyVivado | None:
     return find_there(place[len(SSH) :]) if place.startswith(SSH) else find_here(place)
 
 
-def open_folder(plan: Plan, vivado: AnyVivado, work: Path) -> AbstractContextManager[BuildFolder]:
+def open_folder(
+    plan: Plan, vivado: AnyVivado, work: Path, more: Mapping[str, Path] | None = None
+) -> AbstractContextManager[BuildFolder]:
     """The folder of this plan's build, laid out; `work`, on this machine, takes what is brought.
+
+    `more` are files by their paths in the folder, beside the plan's own.
 
     Raises:
         MachineError: a Vivado of an earlier run still works there; the host can't be reached.
     """
     opened = open_there if isinstance(vivado, SshVivado) else open_local
-    return opened(plan, vivado, work)
+    return opened(plan, vivado, work, more or {})
 
 
 def remove_folder(plan: Plan, vivado: AnyVivado, work: Path) -> None:

@@ -6,6 +6,8 @@ was killed goes on from its last whole step, and a failure belongs to the step i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from deploy.boards import facts_of
 from deploy.handoff import ACCELERATOR, DMA, Block, blocks_of
 from deploy.registers import ADDRESS_RANGE
@@ -20,6 +22,7 @@ RTL, IP = "rtl", "ip"
 PROJECT, DESIGN = "project", "system"
 PROJECT_FILE = f"{PROJECT}/{PROJECT}.xpr"
 DESIGN_TOP = f"{DESIGN}_wrapper"
+LAYER_CLOCK, LAYER_CHECKPOINT = "clock.xdc", "layer.dcp"
 DESIGN_FILE = f"{PROJECT}/{PROJECT}.srcs/sources_1/bd/{DESIGN}/{DESIGN}.bd"
 HEAD = f"# Written by the bitstream plan. {CAVEAT}."
 
@@ -176,11 +179,53 @@ def block_design(board: Board, clock_mhz: float) -> str:
     )
 
 
-def synthesis(part: str) -> str:
-    """The project -> synthesised.dcp."""
+def layer_synthesis(part: str, sources: list[str], memories: list[str], top: str) -> str:
+    """A layer's RTL and memory files -> layer.dcp, synthesised out of context.
+
+    Its modules get a name of their own: other layers have modules of the same name in other sizes.
+    """
+    return _script(
+        f"create_project -in_memory -part {word(part)}",
+        *word_list("sources", [f"{RTL}/{source}" for source in sources]),
+        "read_verilog -sv $sources",
+        *word_list("memories", [f"{RTL}/{memory}" for memory in memories]),
+        "foreach memory $memories {read_mem $memory}",
+        f"read_xdc -mode out_of_context {LAYER_CLOCK}",
+        f"synth_design -top {word(top)} -part {word(part)} -mode out_of_context",
+        f"rename_ref -prefix_all {word(top)}_",
+        f"write_checkpoint -force {LAYER_CHECKPOINT}",
+        "close_project",
+    )
+
+
+def layer_clock(clock_mhz: float) -> str:
+    """The clock that a layer is synthesised for by itself."""
+    return f"create_clock -period {1000 / clock_mhz:.3f} [get_ports clk]\n"
+
+
+def synthesis(part: str, layers: Mapping[str, str] | None = None) -> str:
+    """The project -> synthesised.dcp.
+
+    `layers` are checkpoints by module: each takes the place of the one instance of its module,
+    of which the project has the ports alone.
+    """
+    fill = []
+    if layers:
+        fill = [
+            "foreach {module checkpoint} [list \\",
+            *(f"    {word(module)} {word(path)} \\" for module, path in layers.items()),
+            "] {",
+            '    set cell [get_cells -quiet -hierarchical -filter "REF_NAME == $module"]',
+            '    if {[llength $cell] != 1} {error "[llength $cell] instances of $module, not 1"}',
+            "    read_checkpoint -cell $cell $checkpoint",
+            "}",
+            "set empty [get_cells -quiet -hierarchical -filter {IS_BLACKBOX}]",
+            'if {[llength $empty]} {error "no netlist for $empty"}',
+        ]
     return _script(
         f"open_project {PROJECT_FILE}",
         f"synth_design -top {DESIGN_TOP} -part {word(part)}",
+        *fill,
         "write_checkpoint -force synthesised.dcp",
         "close_project",
     )

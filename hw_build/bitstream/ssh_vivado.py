@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,14 +169,16 @@ class SshFolder:
 
 
 @contextmanager
-def open_there(plan: Plan, vivado: SshVivado, work: Path) -> Iterator[SshFolder]:
+def open_there(
+    plan: Plan, vivado: SshVivado, work: Path, more: Mapping[str, Path]
+) -> Iterator[SshFolder]:
     """The plan's folder there, with its files; `work` here takes what is brought."""
     path = vivado.folder(plan)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     vivado.host.shell(f"mkdir -p {path} && chmod 700 {path}")
     with tempfile.TemporaryDirectory(prefix="narrowgauge-") as name:
-        plan.write(Path(name))
+        plan.write(Path(name), more)
         shutil.copyfile(leash.__file__, Path(name) / "leash.py")
         vivado.host.send(Path(name), path)
     yield SshFolder(vivado, path, work)

@@ -88,6 +88,10 @@ MEANINGS = (
     (r"not (?:mapped|assigned) (?:in|to)", "nothing reaches this address range through the port"),
     (r"failed to meet the timing requirements", "judged after routing, at the clock asked for"),
     (r"[Ee]valuation (?:features|licen[cs]e)", "the bitstream may stop after some hours"),
+    (
+        r"resolve non-primitive black box",
+        "of a layer that was synthesised by itself: its netlist is put there next",
+    ),
     (r"[Bb]oard part .* not (?:set|found)|board_part", "no board files are used: harmless"),
 )
 """What critical warnings mean after which the build goes on."""

@@ -47,7 +47,13 @@ def build_bitstream(flow: Flow) -> None:
 
     def body(folder: Path) -> None:
         blocks = flow.blocks_as_built()
-        plan = make_plan(flow.folder(RTL), blocks, options.board, options.clock_mhz)
+        plan = make_plan(
+            flow.folder(RTL),
+            blocks,
+            options.board,
+            options.clock_mhz,
+            layers_apart=options.layer_checkpoints,
+        )
         work = folder / "work"
         built = build(plan, vivado, work, say=flow.say)
         for name in (*RESULTS, SUMMARY):
