@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -14,6 +16,8 @@ from deploy.errors import MachineError, UserError
 
 if TYPE_CHECKING:
     from distributed import Client
+
+_BETWEEN_JOBS = "60s"  # so that jobs that fail at once don't flood the queue
 
 
 @contextmanager
@@ -62,27 +66,54 @@ def _slurm(path: Path, n_jobs: int) -> Iterator[Any]:
     import yaml
 
     where = f"--dask {path}"
-    if shutil.which("sbatch") is None:
-        raise MachineError(
-            "there is no SLURM on this machine",
-            where=where,
-            found="no sbatch on the PATH",
-            fix="start the builds on a machine that may submit jobs",
-        )
+    for command in ("sbatch", "scancel"):
+        if shutil.which(command) is None:
+            raise MachineError(
+                "there is no SLURM on this machine",
+                where=where,
+                found=f"no {command} on the PATH",
+                fix="start the builds on a machine that may submit jobs",
+            )
+    wrong = (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError)
     try:
         section = yaml.safe_load(path.read_text(encoding="utf-8"))["jobqueue"]["slurm"]
         known = dask.config.get("jobqueue.slurm")
         if unknown := sorted(section.keys() - known.keys()):
             raise KeyError(f"jobqueue.slurm.{unknown[0]}")
-        with dask.config.set({"jobqueue.slurm": {**known, **section}}):
+    except wrong as error:
+        raise _wrong(where, error) from error
+    # Each job reads it as it is made, the later ones too.
+    with dask.config.set({"jobqueue.slurm": {**known, **section}}):
+        try:
             made = dask_jobqueue.SLURMCluster()
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        except wrong as error:
+            raise _wrong(where, error) from error
+        with made:
+            _try_out(made.job_script(), where)
+            made.adapt(minimum_jobs=n_jobs, maximum_jobs=n_jobs, interval=_BETWEEN_JOBS)
+            yield made
+
+
+def _wrong(where: str, error: Exception) -> UserError:
+    return UserError(
+        "the file is no configuration of dask-jobqueue for SLURM",
+        where=where,
+        found=str(error),
+        expected="jobqueue: slurm: and its keys below",
+    )
+
+
+def _try_out(script: str, where: str) -> None:
+    """Has SLURM look at a job without taking it: later Dask would only wait for its workers."""
+    with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
+        file.write(script)
+        file.flush()
+        command = ["sbatch", "--test-only", file.name]
+        tried = subprocess.run(command, capture_output=True, text=True, check=False)
+    if tried.returncode:
         raise UserError(
-            "the file is no configuration of dask-jobqueue for SLURM",
+            "SLURM refuses the jobs of the builds",
             where=where,
-            found=str(error),
-            expected="jobqueue: slurm: and its keys below",
-        ) from error
-    with made:
-        made.adapt(minimum_jobs=n_jobs, maximum_jobs=n_jobs)
-        yield made
+            found=tried.stderr.strip() or f"exit code {tried.returncode} of sbatch --test-only",
+            fix="change jobqueue.slurm there",
+        )

@@ -15,6 +15,7 @@ from pathlib import Path
 import distributed
 import pytest
 from rich.console import Console
+from slurm_stand_in import stand_in_for_slurm
 from test_hw_build_bitstream_kills import lives, until
 from vivado_behind_ssh import PLACE, There, there
 from vivado_builds import HERE, fake_vivado, needs_tcl, scripts_of, write_network
@@ -128,6 +129,25 @@ def test_on_a_dask_cluster_one_that_is_too_slow_loses_no_other(
 
 
 @pytest.mark.nightly
+def test_on_slurm(
+    runs: Path,
+    tmp_path: Path,
+    fake,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = stand_in_for_slurm(tmp_path, monkeypatch)
+    assert flow.main(["build", "fast", "slow", "--json", "--dask", str(path)]) == 0
+    told, _ = answers(capsys)
+    assert all(one["failed"] == "" for one in told.values())
+    script = (tmp_path / "job.sh").read_text()
+    assert "#SBATCH -p long" in script
+    assert "#SBATCH -t 01:00:00" in script
+    jobs = (tmp_path / "pids").read_text().split()
+    assert set(jobs) == set((tmp_path / "cancelled").read_text().split())
+
+
+@pytest.mark.nightly
 def test_behind_ssh(
     runs: Path, there: There, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,17 +203,27 @@ def test_what_is_missing_is_said_before_anything_runs(
 
 
 @pytest.mark.parametrize(
-    "text", ["jobqueue: [", "jobqueue: {pbs: {}}", "jobqueue: {slurm: {q: 1}}"]
+    ("text", "complaint"),
+    [
+        ("jobqueue: [", "no configuration of dask-jobqueue"),
+        ("jobqueue: {pbs: {}}", "no configuration of dask-jobqueue"),
+        ("jobqueue: {slurm: {q: 1}}", "no configuration of dask-jobqueue"),
+        ("jobqueue: {slurm: {queue: short, cores: 1, memory: 1GB}}", "invalid partition"),
+    ],
 )
-def test_a_file_that_is_no_configuration_of_slurm(
-    text: str, runs: Path, tmp_path: Path, fake, capsys: pytest.CaptureFixture[str]
+def test_what_slurm_or_its_file_has_wrong_is_named(
+    text: str,
+    complaint: str,
+    runs: Path,
+    tmp_path: Path,
+    fake,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    sbatch = tmp_path / "Vivado" / "bin" / "sbatch"
-    sbatch.write_text("#!/bin/sh\nexit 9\n")
-    sbatch.chmod(0o755)
-    (runs / "slurm.yaml").write_text(text)
-    assert flow.main(["build", "fast", "--dask", "slurm.yaml"]) == 2
-    assert "no configuration of dask-jobqueue" in capsys.readouterr().err
+    path = stand_in_for_slurm(tmp_path, monkeypatch)
+    path.write_text(text)
+    assert flow.main(["build", "fast", "--dask", str(path)]) == 2
+    assert complaint in capsys.readouterr().err
 
 
 def test_the_view_of_a_terminal(tmp_path: Path) -> None:

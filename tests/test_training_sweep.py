@@ -17,6 +17,7 @@ from pathlib import Path
 import distributed
 import pytest
 from rich.console import Console
+from slurm_stand_in import stand_in_for_slurm
 
 from deploy import child
 from deploy.errors import UserError
@@ -238,53 +239,15 @@ def test_a_point_outlives_its_worker(
     assert [line["epoch"] for line in lines] == list(range(1, 61))
 
 
-# A queue that starts every job at once, on this machine, but knows of one partition alone.
-SBATCH = """#!/bin/sh
-for script; do :; done
-if ! grep -q "^#SBATCH -p long" "$script"; then
-    echo "sbatch: error: invalid partition specified" >&2
-    exit 1
-fi
-[ "$1" = --test-only ] && exit
-cp "$1" "{folder}/job.sh"
-setsid sh "{folder}/job.sh" > /dev/null 2>&1 &
-echo $! >> "{folder}/pids"
-echo "Submitted batch job $!"
-"""
-SCANCEL = """#!/bin/sh
-echo "$1" >> "{folder}/cancelled"
-kill -- -"$1"
-"""
-SLURM = """
-jobqueue:
-  slurm:
-    queue: long
-    cores: 1
-    memory: 2GB
-    walltime: "01:00:00"
-    interface: lo
-"""
-
-
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand-ins for SLURM's commands on the PATH, and the file that has them used."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
-        (tools / name).write_text(text.format(folder=tmp_path))
-        (tools / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
-    path = tmp_path / "slurm.yaml"
-    path.write_text(SLURM)
-    return path
+    return stand_in_for_slurm(tmp_path, monkeypatch)
 
 
 def test_what_slurm_refuses_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], slurm: Path
 ) -> None:
-    slurm.write_text(SLURM.replace("long", "short"))
+    slurm.write_text(slurm.read_text().replace("long", "short"))
     command = [str(write_sweep(tmp_path, "")), "--out", str(tmp_path / "out")]
     assert sweep.main([*command, "--dask", str(slurm)]) == 2
     assert "invalid partition specified" in capsys.readouterr().err
