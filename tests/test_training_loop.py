@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from deploy.errors import UserError
 from deploy.run_directory import RunDirectory
 from training import loop, train
-from training.config import Config, DataConfig, parse_config
+from training.config import Config, DataConfig, load_config, parse_config
 from training.datasets import load_dataset
 from training.event_file import EVENTS, EventFile
 from training.networks import build_network
@@ -296,10 +296,9 @@ def test_what_training_cannot_do_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r"(?s)too few training samples.*1200 of 1201"):
         train.train_run(too_many, tmp_path)
-    augmented = config_of().model_copy(
-        update={"data": DataConfig(name="digits", augmentation="crop_flip")}
-    )
-    with pytest.raises(UserError, match=r"(?s)only images are augmented.*\(64,\)"):
+    signals = load_config(ROOT / "training" / "configs" / "digits_conv1d_w1a1.toml")
+    augmented = signals.model_copy(update={"data": DataConfig(name="digits", augmentation="shift")})
+    with pytest.raises(UserError, match=r"(?s)only images are augmented.*digits as inputs of"):
         train.train_run(augmented, tmp_path)
 
 

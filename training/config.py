@@ -61,10 +61,10 @@ class DataConfig(ConfigTable):
         description="The last so many training samples are not trained on but measured after "
         "every epoch; the weights of the best epoch are kept.",
     )
-    augmentation: Literal["none", "crop_flip"] = Field(
+    augmentation: Literal["none", "shift", "crop_flip"] = Field(
         "none",
-        description="Change of training images: crop_flip moves each by up to 4 pixels and mirrors "
-        "half of them; for convolutional networks of 2 dimensions.",
+        description="Change of training images: shift moves each by up to 1 pixel, crop_flip by up "
+        "to 4 and mirrors half of them.",
     )
 
 

@@ -24,7 +24,7 @@ from deploy.errors import UserError
 from deploy.run_directory import write_atomically
 from training import processes
 from training.activations import ConstantLevels
-from training.augmentation import crop_and_flip
+from training.augmentation import AUGMENTATIONS
 from training.config import TrainingConfig
 from training.dataset import Dataset
 from training.event_file import EventFile
@@ -42,15 +42,17 @@ CHECKPOINT = "checkpoint.pt"
 class Samples:
     """One part of a data set on the training device: uint8 images, int64 labels.
 
-    Images are arranged as the network takes them: (N, *input_shape). Where a sample is the same
-    every time, `integers` are its levels after the network's input quantiser, int8 of that shape:
-    what it makes of the sample is scale * integer.
+    Images are arranged as the network takes them: (N, *input_shape). Where `augmentation` changes
+    them in training and the network takes them flat, `image_shape` is (H, W, C) of one. Where a
+    sample is the same every time, `integers` are its levels after the network's input quantiser,
+    int8 of that shape: what it makes of the sample is scale * integer.
     """
 
     images: Tensor
     labels: Tensor
     full_scale: int
     augmentation: str = "none"
+    image_shape: tuple[int, ...] = ()
     integers: Tensor | None = None
     scale: float = 1.0
 
@@ -67,8 +69,16 @@ class Samples:
             levels = self.integers.index_select(0, index).to(torch.float32)
             return (levels if self.scale == 1.0 else levels.mul_(self.scale)), True
         images = self.images.index_select(0, index)  # ten times as fast as images[index]
-        images = crop_and_flip(images) if self.augmentation == "crop_flip" else images
+        if self.augmentation != "none":
+            images = self._augmented(images)
         return self.unit(images), False
+
+    def _augmented(self, images: Tensor) -> Tensor:
+        change = AUGMENTATIONS[self.augmentation]
+        if not self.image_shape:
+            return change(images)
+        rows = images.reshape(len(images), *self.image_shape).movedim(-1, 1)
+        return change(rows).movedim(1, -1).reshape(images.shape)
 
     def unit(self, images: Tensor) -> Tensor:
         return images.to(torch.float32) / self.full_scale
@@ -85,17 +95,19 @@ def train_samples(
     Raises:
         UserError: what is to be augmented are no images, as the network takes them.
     """
-    if augmentation != "none" and len(network.input_shape) != 3:
+    is_flat = len(network.input_shape) == 1 and len(dataset.shape) == 3
+    if augmentation != "none" and not is_flat and len(network.input_shape) != 3:
         raise UserError(
             "only images are augmented, and this network takes none",
             where="data.augmentation",
-            found=f"{augmentation}, inputs of shape {network.input_shape}",
-            fix='set data.augmentation to "none", or take a convolutional network',
+            found=f"{augmentation}, {dataset.name} as inputs of shape {network.input_shape}",
+            fix='set data.augmentation to "none"',
         )
     samples = _samples(dataset.train_images, dataset.train_labels, dataset, network, device)
     if augmentation == "none" and isinstance(network.input_quantiser, ConstantLevels):
         return _quantised_once(samples, network)
-    return replace(samples, augmentation=augmentation)
+    shape = dataset.shape if is_flat else ()
+    return replace(samples, augmentation=augmentation, image_shape=shape)
 
 
 @torch.no_grad()
