@@ -71,7 +71,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="FINN's conversion, execution and estimates of the same graph",
         description="Hands the integer graph to FINN+ in its own dialect, runs its conversion to "
         "hardware layers, folding and estimates, and compares its execution with the golden model "
-        "on up to 100 inputs. The figures join the report.",
+        "on up to 100 inputs. FINN's own front end gets the QONNX file as well: where it differs "
+        "from the exact executor, a rounding tie explains it, or the command stops. The figures "
+        "join the report.",
         epilog="example:\n  python -m hw_build.flow finn runs/digits",
         formatter_class=HelpFormat,
     )

@@ -37,6 +37,7 @@ KINDS = {
     "estimate_error": "estimated against synthesised, over random layers",
     "fifos": RTL,
     "finn": "estimated by FINN",
+    "finn.front_end": INPUTS,
     "float32_differs": INPUTS,
     "frames_per_second": "simulated cycles at the stated clock",
     "gates": "counted by comparing",

@@ -202,6 +202,16 @@ def cross_check(run: Run) -> None:
                 "vectors": 100,
                 "compared": ["fc0_act", "class"],
                 "repairs": ["accumulator of MVAU_hls_0 widened"],
+                "front_end": {
+                    "not_compared": None,
+                    "frames": 100,
+                    "quantisers": 3,
+                    "left": ["fc0_act"],
+                    "ties": {"inp<q>": 224},
+                    "float32": {},
+                    "frames_touched": 89,
+                    "class_changes": 2,
+                },
             }
         },
         {"folding": run.path / "05_folding" / "folding.json"},

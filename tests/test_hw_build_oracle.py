@@ -65,6 +65,18 @@ def test_equals_qonnx_execution_where_float32_is_exact(name):
     np.testing.assert_array_equal(run(specimen.model, inputs), np.concatenate(expected))
 
 
+def test_what_is_given_is_read_in_place_of_what_was_computed(monkeypatch):
+    w = Writer()
+    doubled = w.add("Mul", "inp", w.const(2.0))
+    model = w.specimen("sums", w.add("Add", doubled, "inp"), 0, 1, 1, shape=[3], n_out=3).model
+    inputs = np.arange(15.0).reshape(5, 3)
+    monkeypatch.setattr(oracle_module, "FRAMES_AT_ONCE", 2)
+    result = Oracle(model).run(inputs, [doubled, "inp"], {doubled: inputs + 100})
+    np.testing.assert_array_equal(result[doubled], 2 * inputs)
+    np.testing.assert_array_equal(result["inp"], inputs)
+    np.testing.assert_array_equal(result[model.graph.output[0].name], 2 * inputs + 100)
+
+
 def test_enough_of_the_zoo_is_compared_with_qonnx():
     assert len(EXACT) >= 25
 

@@ -224,6 +224,10 @@ def test_finn_stands_beside_the_own_figures(run: Run) -> None:
     assert "MVAU_hls_0" in html
     assert "estimated by FINN" in html
     assert "accumulator of MVAU_hls_0 widened" in html
+    assert "224 values are on a rounding tie" in html
+    assert "inp&lt;q&gt; 224" in html
+    assert "2 inputs have another class in FINN's execution" in html
+    assert kind_of("finn.front_end.ties.inp") == "counted over the inputs"
 
 
 def test_a_bitstream_stands_beside_the_estimates(run: Run) -> None:

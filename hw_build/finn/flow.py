@@ -63,7 +63,7 @@ def run_finn(
     """
     if graph.output.name not in expected or not len(inputs):
         raise ValueError("run_finn compares the graph's output on at least one input")
-    _require_finn()
+    require_finn()
     model = to_finn(graph, standalone_thresholds=standalone_thresholds)
     refusal = folding_refusal(graph, folding)
     if refusal and folding and target_fps is None:
@@ -106,7 +106,7 @@ def run_finn(
     return result
 
 
-def _require_finn() -> None:
+def require_finn() -> None:
     """MachineError unless finn-plus is installed; its import is left to the worker."""
     try:
         version(PACKAGE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 KIND = "estimated by FINN"
@@ -37,6 +37,44 @@ class FinnLayer:
 
 
 @dataclass(frozen=True)
+class FrontEnd:
+    """What FINN's own front end makes of the QONNX file: `hw_build.finn.front_end`.
+
+    `not_compared` says why nothing was, where FINN does not take the file. `quantisers` is how many
+    were compared, on `frames` inputs; `left` names those that FINN leaves as they are, above 8
+    bits. By quantiser, and only where there are any: `ties`, values on a tie that FINN rounds the
+    other way, and `float32`, values beside one that float32 has on its other side.
+    `frames_touched` have one of either. `class_changes` are the frames whose class is another one
+    in FINN's execution, None where the scores are no vector.
+    """
+
+    not_compared: str | None = None
+    frames: int = 0
+    quantisers: int = 0
+    left: tuple[str, ...] = ()
+    ties: dict[str, int] = field(default_factory=dict)
+    float32: dict[str, int] = field(default_factory=dict)
+    frames_touched: int = 0
+    class_changes: int | None = None
+
+    @property
+    def summary(self) -> str:
+        """One line, for people."""
+        if self.not_compared is not None:
+            return self.not_compared
+        counts = [
+            f"{sum(counted.values())} {what} ({', '.join(counted)})"
+            for counted, what in ((self.ties, "rounding ties"), (self.float32, "float32 roundings"))
+            if counted
+        ]
+        line = f"{self.quantisers} quantisers compared on {self.frames} inputs, "
+        line += f"all differences explained: {' and '.join(counts)}" if counts else "0 differences"
+        if self.frames_touched:
+            line += f", in {self.frames_touched} inputs"
+        return f"{line}; {self.class_changes} of another class" if self.class_changes else line
+
+
+@dataclass(frozen=True)
 class FinnResult:
     """What FINN made of a graph. Estimates are of the layers alone: no FIFO, no width converter.
 
@@ -44,6 +82,7 @@ class FinnResult:
     pessimistic figure. `folding` is 'given' or 'FINN'. `compared` names the layers whose integers
     were found equal on `vectors` inputs. `repairs` are the types that FINN chose too narrow
     (`hw_build.finn.repair`). `seconds` are per step; `whole_process` has FINN's imports in it.
+    `front_end` is None where the file itself was not given to FINN.
     """
 
     kind: str
@@ -65,6 +104,7 @@ class FinnResult:
     repairs: list[str]
     seconds: dict[str, float]
     versions: dict[str, str]
+    front_end: FrontEnd | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1) + "\n"

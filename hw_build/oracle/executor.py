@@ -8,7 +8,7 @@ executor are compared with, after `gates.decode`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,17 +75,25 @@ class Oracle:
         _check_supported(nodes)
         self._nodes = [node for node in nodes if not self._fold(node)]
 
-    def run(self, inputs: np.ndarray, tensors: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    def run(
+        self,
+        inputs: np.ndarray,
+        tensors: Sequence[str] = (),
+        given: Mapping[str, np.ndarray] | None = None,
+    ) -> dict[str, np.ndarray]:
         """Evaluates every frame.
 
         Args:
             inputs: finite real numbers of shape (N, ...), as the model takes them, N >= 1.
             tensors: names of tensors wanted besides the graph's outputs.
+            given: (N, ...) by tensor name: what the nodes that read such a tensor get, in place of
+                what was computed.
 
         Returns:
             float64 arrays by tensor name, the graph's outputs first; axis 0 is the batch, save for
-            constants.
+            constants. Of tensors that are given, what was computed.
         """
+        given = given or {}
         inputs = np.asarray(inputs)
         self._check(inputs)
         wanted = list(dict.fromkeys([*self.output_names, *tensors]))
@@ -94,10 +102,10 @@ class Oracle:
             if name not in made and name not in self._constants:
                 raise UserError("no such tensor in the model", where=name)
         self._largest = 1
-        chunks = [self._run_chunk(inputs[:1].astype(np.float64), wanted)]
+        chunks = [self._run_chunk(inputs, wanted, given, slice(0, 1))]
         n_frames = max(1, min(FRAMES_AT_ONCE, VALUES_AT_ONCE // self._largest))
         chunks += [
-            self._run_chunk(inputs[start : start + n_frames].astype(np.float64), wanted)
+            self._run_chunk(inputs, wanted, given, slice(start, start + n_frames))
             for start in range(1, len(inputs), n_frames)
         ]
         result = {}
@@ -132,10 +140,18 @@ class Oracle:
         self._constants.update(self._evaluate(node, self._constants, set(), {}, frames=1))
         return True
 
-    def _run_chunk(self, frames: np.ndarray, wanted: Sequence[str]) -> dict[str, np.ndarray]:
+    def _run_chunk(
+        self,
+        inputs: np.ndarray,
+        wanted: Sequence[str],
+        given: Mapping[str, np.ndarray],
+        rows: slice,
+    ) -> dict[str, np.ndarray]:
         """The wanted tensors, save constants; others are dropped after their last use."""
+        frames = inputs[rows].astype(np.float64)
         last_use = {name: i for i, node in enumerate(self._nodes) for name in node.inputs}
         arrays, batched = {self.input_name: frames}, {self.input_name}
+        results = {name: array for name, array in arrays.items() if name in wanted}
         chains: dict[str, Chain] = {}
         for i, node in enumerate(self._nodes):
             made = self._evaluate(node, arrays | self._constants, batched, chains, len(frames))
@@ -143,11 +159,15 @@ class Oracle:
             if node.op != "Shape" and batched.intersection(node.inputs):
                 self._check_batch(node, made, len(frames))
                 batched.update(made)
+            results.update({name: array for name, array in made.items() if name in wanted})
+            for name in given.keys() & made.keys():
+                arrays[name] = given[name][rows].astype(np.float64)
+                chains.pop(name, None)
             for name in [*node.inputs, *node.outputs]:
-                if last_use.get(name, i) <= i and name not in wanted:
+                if last_use.get(name, i) <= i:
                     arrays.pop(name, None)
                     chains.pop(name, None)
-        return {name: arrays[name] for name in wanted if name in arrays}
+        return results
 
     def _check_batch(self, node: _Node, made: dict[str, np.ndarray], frames: int) -> None:
         """Whatever an operator did, its outputs hold one entry per frame."""
