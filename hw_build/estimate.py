@@ -215,6 +215,11 @@ def depthwise_resources(
     )
 
 
+def sum_type(layer: MatVec | Depthwise, source: TensorInfo) -> IntType:
+    """What a unit without thresholds puts out; that of a folding with padding may be wider."""
+    return IntType(_facts_of(layer, None, source).parameters["sum_bits"], signed=True)
+
+
 def _block_memory(layer: MatVec | Depthwise, threshold: Threshold | None, fold: Folding) -> int:
     writable = is_writable(layer, threshold)
     memory = weight_memory(layer, fold)

@@ -1,6 +1,6 @@
 """Folding to a target: a frame rate, or a share of a board's resources.
 
-Both search over the interval that `choose_folding` is asked for, and judge by what is built.
+Both search over the interval that `FoldingSearch` is asked for, and judge by what is built.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .estimate import block_resources
 from .fifo_sizing import full_interval, size_fifos
 from .fifos import with_fifos
 from .folding import Folding
-from .folding_search import choose_folding
+from .folding_search import FoldingSearch
 from .graph import Graph
 from .lowering import lower
 from .resources import PRICES, Prices, Resources
@@ -41,19 +41,26 @@ FINENESS = 0.01
 def folding_for_rate(graph: Graph, interval: int, port_bits: int) -> dict[str, Folding]:
     """The cheapest folding found whose interval meets `interval`, or comes nearest.
 
-    `choose_folding` counts the beats of every block; one that has to wait for its own first ones
+    `FoldingSearch` counts the beats of every block; one that has to wait for its own first ones
     can need a little more, and is then folded for a little less. FIFOs see to the rest.
     """
+    search = FoldingSearch(graph, port_bits)
     wanted, best, fewest = interval, {}, float("inf")
     for _ in range(MOST_TRIES):
-        folding = choose_folding(graph, wanted, port_bits)
-        cycles = full_interval(lower(graph, folding, port_bits))
+        folding = search.at(wanted)
+        blocks = lower(graph, folding, port_bits)
+        cycles = full_interval(blocks)
         if cycles < fewest:
             best, fewest = folding, cycles
-        if cycles <= interval or wanted == 1:
+        if cycles <= interval or wanted == 1 or busiest(blocks) > wanted:  # nothing is faster
             break
         wanted = max(1, min(wanted - 1, int(wanted * interval / cycles)))
     return best
+
+
+def busiest(blocks: tuple[Block, ...]) -> int:
+    """The beats a frame of the busiest block."""
+    return max(block.cycles for block in blocks)
 
 
 def estimate_of(blocks: tuple[Block, ...]) -> Resources:
@@ -115,13 +122,15 @@ class _Candidate:
 
     @property
     def cycles(self) -> int:
-        """The beats of the busiest block."""
-        return max(block.cycles for block in self.blocks)
+        return busiest(self.blocks)
 
 
 class _ForShare:
     def __init__(self, graph: Graph, board: Board, share: float, size: Sizing) -> None:
         self.graph, self.board, self.share, self.size = graph, board, share, size
+        self.searches = {
+            prices: FoldingSearch(graph, board.dma_bits, prices, worth=0) for prices in ALTERNATIVES
+        }
 
     def run(self) -> dict[str, Folding]:
         best: tuple[Fraction, float, dict[str, Folding]] | None = None
@@ -148,9 +157,8 @@ class _ForShare:
         return best[2]
 
     def _candidate(self, interval: int, prices: Prices) -> _Candidate:
-        port_bits = self.board.dma_bits
-        folding = choose_folding(self.graph, interval, port_bits, prices)
-        blocks = lower(self.graph, folding, port_bits)
+        folding = self.searches[prices].at(interval)
+        blocks = lower(self.graph, folding, self.board.dma_bits)
         return _Candidate(folding, blocks, estimate_of(blocks))
 
     def _fits(self, candidate: _Candidate) -> bool:
