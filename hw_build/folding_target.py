@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 
 from deploy.errors import UserError
 
@@ -136,16 +137,19 @@ class _ForShare:
         best: tuple[Fraction, float, dict[str, Folding]] | None = None
         misses: list[list[Excess]] = []
         for prices in ALTERNATIVES:
-            # other prices matter only if they make something faster fit
-            if best is not None and not self._fits(self._candidate(int(best[0]) - 1 or 1, prices)):
+            if best is not None and not self._faster_fits(best[0], prices):
                 continue
             for candidate in self._fastest_first(prices):
-                interval = full_interval(candidate.blocks)
-                if best is not None and interval > best[0]:
-                    break
-                whole = with_fifos(candidate.blocks, self.size(candidate.blocks))
-                used = estimate_of(whole)
-                if missing := excesses(used, self.board, self.share):
+                used = candidate.used
+                missing = excesses(used, self.board, self.share)
+                if not missing:
+                    interval = full_interval(candidate.blocks)
+                    if best is not None and (interval, PRICES.cost(used)) >= best[:2]:
+                        break
+                    # sized last, as that takes long; FIFOs only add to what is used
+                    used = estimate_of(with_fifos(candidate.blocks, self.size(candidate.blocks)))
+                    missing = excesses(used, self.board, self.share)
+                if missing:
                     misses.append(missing)
                     continue
                 rank = (interval, PRICES.cost(used), candidate.folding)
@@ -163,6 +167,11 @@ class _ForShare:
 
     def _fits(self, candidate: _Candidate) -> bool:
         return not excesses(candidate.used, self.board, self.share)
+
+    def _faster_fits(self, interval: Fraction, prices: Prices) -> bool:
+        """Whether other prices matter: whether they make something faster fit, before FIFOs."""
+        candidate = self._candidate(max(1, ceil(interval) - 1), prices)
+        return candidate.cycles < interval and self._fits(candidate)
 
     def _fastest_first(self, prices: Prices) -> Iterator[_Candidate]:
         """Candidates that fit before FIFOs, each slower than the last; the slowest in any case."""
