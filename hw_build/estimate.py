@@ -109,8 +109,7 @@ def _unit(u: _Unit) -> Resources:
         word = max(weights, starts)
         ff += word if word <= 32 else 32 * ceil(word / 32)  # that the host shifts in
     else:
-        # few words make few different columns, but sharing them is not always the best mapping
-        lut += max(rom_luts(u.fold_out, starts), 0.5 * starts if u.fold_out > 2 else 0.0)
+        lut += _starts_lut(u)
     if u.fold_in > 1:
         ff += starts
     beat, group = counter_bits(u.fold_in), counter_bits(u.fold_out)
@@ -147,6 +146,19 @@ def _unit(u: _Unit) -> Resources:
     return Resources(lut=lut, ff=ff, bram36=bram)
 
 
+def _starts_lut(u: _Unit) -> float:
+    """LUTs of the values that accumulators start with, by group of rows."""
+    starts = u.pe * u.sum_bits
+    if u.weight_kind == 3 and u.act_kind != 2 and u.level_bits == 0 and u.fold_out > 1:
+        return 0.0  # the same value for all rows
+    if 2 < u.fold_out <= 8 and u.fold_in > 1:  # they join the choice between start and accumulator
+        return JOINED_START_LUT * starts
+    if 2 < u.fold_out <= 32 and u.fold_in == 1 and u.depthwise and u.weight_kind <= 2:
+        return 0.0  # a bit's table has room beside the one bit that it is added to
+    # few words make few different columns, but sharing them is not always the best mapping
+    return max(rom_luts(u.fold_out, starts), 0.5 * starts if u.fold_out > 2 else 0.0)
+
+
 def _comparison(words: int, bits: int) -> float:
     """LUTs of a lane's comparison of a value with one of `words` thresholds, which it reads."""
     address = counter_bits(words)
@@ -160,9 +172,11 @@ def _comparison(words: int, bits: int) -> float:
 
 CONTROL_LUT, POINTER_LUT, COUNTER_LUT = 12.5, 0.5, 1.6
 CONTROL_FF = 7.0
+JOINED_START_LUT = 0.15
 COMPARISON_LUT = (0.72, 0.72, 0.5, 1.25, 1.4)
 """Fitted. LUTs and registers of a unit's control, LUTs for a bit of its pointers and counters; LUTs
-of a comparison for a bit of the value, by the address bits of the thresholds."""
+for a bit of 3 to 8 start values; LUTs of a comparison for a bit of the value, by the address bits
+of the thresholds."""
 
 
 def mvu_resources(

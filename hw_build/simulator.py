@@ -14,6 +14,7 @@ from deploy.registers import CLEAR_COUNTERS, MOST, OFFSETS
 
 from .blocks import Block, Stream, inner_streams, memories_of, ports
 from .graph import Graph
+from .lower_streams import flat
 
 _POINTER = ctypes.c_void_p
 _STATUS = {
@@ -188,7 +189,7 @@ class Simulator:
         ahead = streams_ahead(self._blocks)
         if ahead:
             self.reset()  # what has already come of the next frame belongs to this batch
-        beats_in = source.packing(self._port_bits).pack(batch.reshape(n, -1))
+        beats_in = flat(source).packing(self._port_bits).pack(batch.reshape(n, -1))
         output = np.zeros(n * sink.beats, np.uint64)
         cycles = np.zeros(n * sink.beats, np.uint64)
         n_streams = len(self._streams)

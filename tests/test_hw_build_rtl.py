@@ -15,6 +15,7 @@ from random_networks import (
     random_case,
     random_graph,
     random_inputs,
+    random_thresholds,
 )
 
 from hw_build.folding import Folding
@@ -120,6 +121,17 @@ def test_shapes_at_the_edge(
     rows: int, columns: int, act: IntType, folding: Folding, tmp_path: Path
 ) -> None:
     check_all(build(one_layer(rows, columns, act, folding), tmp_path))
+
+
+def test_a_pixel_that_fills_a_beat_of_the_port(tmp_path: Path) -> None:
+    """The first unit then reads the port's beats as they are, a pixel each."""
+    kind = IntType(14, signed=True)
+    rng = np.random.default_rng(1)
+    source = Graph((Input("input", (3, 2, 3), kind),))
+    threshold = random_thresholds(rng, "act", "input", source, IntType(2, signed=False))
+    graph = Graph((*source.layers, threshold))
+    inputs = rng.integers(kind.lo, kind.hi + 1, (20, 3, 2, 3)).astype(np.int16)
+    check_all(build(Case(graph, {"act": Folding(3, 1)}, inputs), tmp_path))
 
 
 def test_ties_go_to_the_lowest_class(tmp_path: Path) -> None:
