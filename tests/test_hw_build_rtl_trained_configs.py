@@ -31,7 +31,10 @@ SMALL = [
     for path in sorted(CONFIGS.glob("digits_*_w*a*.toml"))
     if load_config(path).network.kind == "convolutional"
 ]
-LARGE = ("lenet5_w1a1",)
+LARGE = (
+    *("lenet5_w1a1", "cnv_w1a1", "cnv_w1a2", "cnv_w2a2", "cnv_padded_w1a1", "resnet_w2a2"),
+    *("depthwise_w4a4", "fire_w2a2", "conv1d_w1a1"),
+)
 
 
 @pytest.mark.nightly
