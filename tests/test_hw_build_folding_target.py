@@ -49,7 +49,7 @@ def test_fifos_count() -> None:
 
     # with FIFOs that are far too deep, the same share leaves less for the rest
     def too_deep(found: tuple) -> dict[str, int]:
-        return {block.sink.name: 256 for block in found[:-1]}
+        return {block.sink.name: 1024 for block in found[:-1]}
 
     assert excesses(estimate_of(with_fifos(blocks, too_deep(blocks))), BOARD, 0.07)
     slower = lower(graph, folding_for_share(graph, BOARD, 0.07, too_deep))
