@@ -64,8 +64,15 @@ class LoneBlock:
 
     @property
     def digests(self) -> dict[str, str]:
-        """The sha256 of every file that it is made of: part of the key of what comes of it."""
-        memories = {self._own(m.file): digest_of(m.text) for m in self.block.memories}
+        """The sha256 of every file that it is made of: part of the key of what comes of it.
+
+        Of memories that the host writes only the shape counts: any word may come to lie there.
+        """
+        is_written = bool(self.block.parameters.get("WRITABLE"))
+        memories = {
+            self._own(m.file): f"{len(m.words)} x {m.width}" if is_written else digest_of(m.text)
+            for m in self.block.memories
+        }
         return {**{n: sha256_of(self.rtl_folder / n) for n in self.sources}, **memories}
 
     def copy_into(self, work: Path) -> None:

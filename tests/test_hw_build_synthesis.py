@@ -30,6 +30,7 @@ from hw_build.synthesis import (
     with_port_blocks,
 )
 from hw_build.verilator import build_model
+from hw_build.writable import writable
 from hw_build.yosys import run_yosys
 
 
@@ -155,6 +156,15 @@ def test_a_layer_is_found_again_under_another_name_but_not_in_other_rtl(tmp_path
     source = tmp_path / "a" / "compressor.sv"
     source.write_text(source.read_text() + "// changed\n")
     assert LoneBlock(tmp_path / "a", block).digests != before
+
+
+def test_other_weights_in_a_memory_that_the_host_writes_are_the_same_block(tmp_path):
+    def digests(graph, name):
+        block = next(b for b in emitted(graph, tmp_path / name) if b.name == "fc1")
+        return LoneBlock(tmp_path / name, block).digests
+
+    assert digests(network(1), "a") != digests(network(-1), "b")
+    assert digests(writable(network(1)), "c") == digests(writable(network(-1)), "d")
 
 
 def test_a_syntax_error_in_the_rtl_is_reported_with_yosys_words(tmp_path):
