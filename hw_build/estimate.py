@@ -266,6 +266,12 @@ class _Facts:
             factor = 2 if source.type.bipolar else 1
             lowest = int(((info.lo - middle) // factor).min())
             highest = int(((info.hi - middle) // factor).max())
+            never = threshold.thresholds[:, -1] > info.hi
+            if n_levels < (1 << level_bits) - 1:
+                never[:] = True
+            if never.any():  # the threshold that no sum reaches is one more than the highest
+                beyond = -((middle - info.hi - 1) // factor)
+                highest = max(highest, int(beyond[never].max()))
             if is_writable(layer, threshold):
                 span = span_of_any(info.lo, info.hi, factor)
                 lowest, highest = int(span.min()), int(span.max())

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from random_graphs import divisor_folding
+from small_images import SMALL_IMAGES
 
 from deploy.store import Store
 from hw_build.dot_product_cells import dot_product_cells
 from hw_build.emit import emit
-from hw_build.estimate import block_resources, mvu_resources
-from hw_build.folding import Folding
-from hw_build.graph import BIPOLAR, ArgMax, Graph, Input, IntType, MatVec, Threshold
+from hw_build.estimate import block_resources, depthwise_resources, mvu_resources
+from hw_build.folding import Folding, fused_thresholds
+from hw_build.graph import (
+    BIPOLAR,
+    ArgMax,
+    Depthwise,
+    Graph,
+    Input,
+    IntType,
+    MatVec,
+    Threshold,
+)
 from hw_build.lowering import lower
 from hw_build.resources import (
     BlockShape,
@@ -82,6 +94,34 @@ def test_a_layer_and_its_block_are_estimated_alike(weights, levels):
             assert asked.bram36 == told.bram36
             # padding rows may need a bit more than the layer's own
             assert asked.lut == pytest.approx(told.lut, rel=0.12)
+
+
+@pytest.mark.parametrize("family", SMALL_IMAGES)
+def test_units_of_images_are_estimated_as_their_blocks(family):
+    """To the last digit, as foldings of images pad nothing; many thresholds are out of reach.
+
+    Only a block knows that different weights happen to be alike word by word.
+    """
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        graph = SMALL_IMAGES[family](rng)
+        folding = divisor_folding(rng, graph)
+        infos, fused = graph.infer(), fused_thresholds(graph)
+        units = [block for block in lower(graph, folding) if block.module == "mvu"]
+        units = [block for block in units if len(set(block.memories[-1].words)) > 1]
+        assert units
+        for block in units:
+            layer, fold = graph[block.name], folding[block.name]
+            x = replace(infos[layer.source], type=block.source.type)
+            if isinstance(layer, MatVec):
+                asked = mvu_resources(layer, fused.get(layer.name), x, fold)
+            elif isinstance(layer, Depthwise):
+                asked = depthwise_resources(layer, fused.get(layer.name), x, fold)
+            else:
+                asked = depthwise_resources(None, layer, x, fold)
+            told = block_resources(block)
+            assert (asked.lut, asked.ff) == pytest.approx((told.lut, told.ff))
+            assert asked.bram36 == told.bram36
 
 
 def test_the_estimate_follows_the_threshold_and_the_input_it_is_asked_for():
