@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from . import leash
 from .leash import end_container
 from .plan import Plan, Step
 from .vivado import CONTAINER, Vivado
+
+_TO_END_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,7 @@ def sole_builder(work: Path) -> Iterator[int]:
     path = lock_of(work)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked_soon(lock.fileno()):
             lock.seek(0)
             group = lock.read()
             raise MachineError(
@@ -84,10 +85,24 @@ def sole_builder(work: Path) -> Iterator[int]:
                 found=f"process group {group or 'not known yet'}",
                 fix=f"wait for it, or end it: kill -KILL -- -{group or 'GROUP'}; "
                 "then the same command goes on",
-            ) from None
+            )
         for id_file in work.glob(f"*{CONTAINER}"):  # docker inherits no lock
             end_container(id_file)
         yield lock.fileno()
+
+
+def _locked_soon(lock: int) -> bool:
+    """Takes the lock; False if it is held for longer than a Vivado that was killed takes to end."""
+    until = time.monotonic() + _TO_END_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
 
 
 def run_script(vivado: Vivado, script: str, log: str, folder: Path, lock: int) -> int:
