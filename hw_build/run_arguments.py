@@ -10,7 +10,7 @@ from deploy.errors import UserError
 from deploy.sealed import read_manifest
 
 from .bitstream.places import FORMS, require_place
-from .boards import BOARDS, board_named
+from .boards import BOARDS, Board, board_named
 from .onto_arguments import check_writable, take_hardware
 from .options import BACKENDS, DEFAULT_TARGET_FPS, FIFO_CHOICES, STAGE_NAMES, Options
 from .pipeline.folders import BITSTREAM
@@ -144,6 +144,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         if value is not None and not 0 < value < float("inf"):
             raise UserError("not a positive number", where=option, found=str(value))
     board.require_clock(clock_mhz)
+    _check_layer_checkpoints(arguments, board)
     if arguments.seed < 0:
         raise UserError("a seed is 0 or more", where="--seed", found=str(arguments.seed))
     fifo_file = None if arguments.fifo in FIFO_CHOICES else Path(arguments.fifo)
@@ -191,6 +192,22 @@ def _check_fit(arguments: argparse.Namespace) -> None:
             "--fit chooses the folding by itself",
             found=f"{' and '.join(given)} beside it",
             fix="give one of them",
+        )
+
+
+def _check_layer_checkpoints(arguments: argparse.Namespace, board: Board) -> None:
+    """UserError where no Vivado synthesises our RTL, and the option would do nothing."""
+    why = {
+        "--backend finn": arguments.backend == "finn",
+        "--vivado none": arguments.vivado == "none",
+        f"--board {board.name}": not board.has_pynq,
+    }
+    given = [option for option, is_so in why.items() if is_so]
+    if arguments.layer_checkpoints and given:
+        raise UserError(
+            "--layer-checkpoints is for Vivado's synthesis of our RTL",
+            found=f"{' and '.join(given)} beside it",
+            fix="leave out one of them",
         )
 
 

@@ -9,10 +9,23 @@ from pathlib import Path
 import accelerators
 import pytest
 from random_networks import random_case
-from vivado_builds import explained, fake_vivado, lint, make_accelerator, needs_tcl, run, scripts_of
+from vivado_behind_ssh import PLACE, There, there
+from vivado_builds import (
+    explained,
+    fake_vivado,
+    lint,
+    make_accelerator,
+    needs_tcl,
+    run,
+    scripts_of,
+    write_network,
+)
 
+from hw_build import flow
+from hw_build.bitstream.execute import build
 from hw_build.bitstream.ip_wrapper import WRAPPER
 from hw_build.bitstream.layer_modules import layers_of, module_of, whole
+from hw_build.bitstream.places import find_vivado
 from hw_build.bitstream.plan import STEPS, Plan, make_plan
 from hw_build.blocks import Block
 from hw_build.boards import BOARDS
@@ -21,6 +34,7 @@ from hw_build.lowering import lower
 
 BOARD = BOARDS["pynq_z2"]
 NAMES = [step.script for step in STEPS]
+assert there  # the fixture
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +102,30 @@ def test_a_killed_build_takes_the_layers_that_are_whole(
     monkeypatch.delenv("FAKE_VIVADO_FAULT")
     run(plan, work)
     assert scripts_of(fake()) == ["layer.tcl"] * n + NAMES[:4] + NAMES[3:]
+
+
+@needs_tcl
+def test_the_flow_hands_the_option_on_or_says_why_it_can_not(
+    tmp_path: Path, fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = str(write_network(tmp_path))
+    command = ["run", source, "--out", str(tmp_path / "run"), "--layer-checkpoints"]
+    for more in (["--backend", "finn"], ["--vivado", "none"], ["--board", "ecp5-85k"]):
+        assert flow.main([*command, *more]) == 2
+        assert f"{' '.join(more)} beside it" in capsys.readouterr().err
+    assert flow.main([*command, "--no-synthesis", "--until", "bitstream"]) == 0
+    scripts = scripts_of(fake())
+    assert scripts.count("layer.tcl") == len(scripts) - len(NAMES) > 1
+    assert (tmp_path / "run" / "09_bitstream" / "accelerator.bit").is_file()
+
+
+@needs_tcl
+def test_behind_ssh_the_netlists_come_here_and_go_there(plan: Plan, tmp_path: Path, there: There):
+    found = find_vivado(PLACE)
+    assert found is not None
+    build(plan, found, tmp_path / "work", say=[].append)
+    assert there.scripts() == ["layer.tcl"] * len(plan.layers) + NAMES
+    assert len(there.folders()) == 1  # the whole design's, which its caller removes
 
 
 @needs_tcl

@@ -21,7 +21,7 @@ from .leash import end_container
 from .plan import Plan, Step
 from .vivado import CONTAINER, Vivado
 
-_TO_END_S = 3.0
+_TO_END_S = 3.0  # after signal 9 to its flow, Vivado is ended by what is left of it: see leash
 
 
 @dataclass(frozen=True)
