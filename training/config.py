@@ -106,6 +106,11 @@ class TrainingConfig(ConfigTable):
         le=256,
         description="CPU threads of PyTorch. More pay for wide networks only, and round otherwise.",
     )
+    matmul_precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="What training rounds the factors of matrix products to; sums stay float32. "
+        "bfloat16 is faster on processors that have it (AMX), exact for levels without a scale.",
+    )
 
 
 class Config(ConfigTable):

@@ -31,6 +31,7 @@ from training.event_file import EventFile
 from training.history import METRICS, History
 from training.network import Network
 from training.optimisers import optimiser_of, rate_at, set_rate
+from training.precision import matmul_precision
 from training.progress import epochs_progress
 
 _EVALUATION_BATCH = 500
@@ -174,7 +175,10 @@ def train(
         while not history.is_over(config):
             epoch = len(history.metrics)
             started = time.monotonic()
-            loss, train_accuracy, rate = _train_epoch(network, samples, config, optimiser, epoch)
+            with matmul_precision(config.matmul_precision):
+                loss, train_accuracy, rate = _train_epoch(
+                    network, samples, config, optimiser, epoch
+                )
             _refuse_runaway(network, loss, epoch)
             line: dict[str, Any] = {
                 "epoch": epoch + 1,
