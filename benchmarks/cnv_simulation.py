@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--defaults", action="store_true")
     options = parser.parse_args()
     print_header("simulated; CPU seconds of one thread, median of the repeats")
-    print(f"with     {verilator.find_verilator().version}")
+    print(f"with     {', '.join(verilator.tool_versions().values())}")
 
     rng = np.random.default_rng(SEED)
     graph = import_qonnx(options.run / "model.onnx").graph if options.run else random_cnv(rng)
@@ -161,7 +161,7 @@ def _default_model(rtl: Path, blocks: tuple[Block, ...], scratch: Path) -> Path:
     """The same library by the flags that `verilator --build` would use: -Os, no -march."""
     harness = scratch / "harness"
     shutil.copytree(verilator.HARNESS_FOLDER, harness)
-    (harness / "popcount.h").write_text("")
+    (harness / "prelude.h").write_text("")
     with mock.patch.multiple(
         verilator,
         VERILATOR_FLAGS=("--cc", "-Wno-fatal", "-Wno-lint", "--top-module", TOP),

@@ -1,6 +1,11 @@
-// Forced into every file of a model: Verilator's population counts as the processor's instruction.
+// Forced into every file of a model, before all else.
 #pragma once
+#ifndef __clang__
+// Moves loads of signals to where they are spilled again: a twentieth of the time without it.
+#pragma GCC optimize("no-tree-pre")
+#endif
 #include "verilated.h"
+// Verilator's population counts as the processor's instruction.
 #define VL_COUNTONES_I(x) static_cast<IData>(__builtin_popcount(x))
 #define VL_COUNTONES_Q(x) static_cast<IData>(__builtin_popcountll(x))
 // A word at a time; Verilator's own function was compiled before the lines above.
