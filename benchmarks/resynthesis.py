@@ -1,11 +1,12 @@
-"""How much faster synthesis is after an edit of one layer: TFC w1a1, one weight of each layer.
+"""How much faster synthesis is after an edit of one layer: TFC or CNV w1a1, one weight of a layer.
 
-Usage: python -m benchmarks.resynthesis [RUN] [--cycles N] [--writable]
+Usage: python -m benchmarks.resynthesis [RUN] [--cnv] [--cycles N] [--writable]
 
-RUN is an exported run directory; without it, weights and thresholds are random. All blocks are
-synthesised once with an empty store; then, layer by layer, one weight is negated and all blocks are
-synthesised again: the store has every block but the one that changed. The factor is the first time
-over the second, wall clock, on all processors of this machine.
+RUN is an exported run directory; without it, weights and thresholds are random, of TFC or, with
+--cnv, of CNV for images of 32 x 32 x 3. All blocks are synthesised once with an empty store; then,
+layer by layer, one weight is negated and all blocks are synthesised again: the store has every
+block but the one that changed. The factor is the first time over the second, wall clock, on all
+processors of this machine.
 
 With --writable the host can write weights and thresholds, which are then no part of what is
 synthesised.
@@ -22,6 +23,9 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
+
+from benchmarks.cnv_simulation import random_cnv
 from benchmarks.record import print_header
 from benchmarks.tfc_synthesis import random_network, trained
 from deploy.store import Store
@@ -40,14 +44,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path, nargs="?")
-    parser.add_argument("--cycles", type=int, default=69, help="cycles a frame, at most")
+    parser.add_argument("--cnv", action="store_true", help="instead of TFC")
+    parser.add_argument(
+        "--cycles", type=int, help="a frame, at most: 69 if not given, 34,141 of --cnv"
+    )
     parser.add_argument("--writable", action="store_true", help="the host may replace weights")
     options = parser.parse_args()
     print_header("measured on this machine")
     print(f"with     {yosys_version()}")
-    graph = random_network(64) if options.run is None else trained(options.run)
+    if options.run is not None:
+        graph = trained(options.run)
+    else:
+        graph = random_cnv(np.random.default_rng(1)) if options.cnv else random_network(64)
     graph = writable(graph) if options.writable else graph
-    folding = choose_folding(graph, options.cycles)
+    folding = choose_folding(graph, options.cycles or (34_141 if options.cnv else 69))
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) / "store")
         whole = seconds(graph, folding, store)
