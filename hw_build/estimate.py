@@ -19,6 +19,7 @@ from .estimate_streams import stream_block_resources
 from .folding import Folding, weight_memory
 from .graph import Depthwise, IntType, MatVec, TensorInfo, Threshold
 from .lower_units import alone, is_writable
+from .lut_rom import MOST_UNROLLED
 from .mvu_memory import WEIGHT_KINDS, act_kind, span_of_any, weight_planes
 from .resources import (
     Resources,
@@ -33,7 +34,7 @@ from .resources import (
 
 ERROR: dict[str, int | float | str] = {
     "layers": 204,
-    "lut_median": 0.039,
+    "lut_median": 0.038,
     "lut_worst": 0.20,
     "bram36_wrong": 0,
     "command": "python -m benchmarks.estimate_error --seed 6 --layers 204",
@@ -155,6 +156,8 @@ def _starts_lut(u: _Unit) -> float:
         return JOINED_START_LUT * starts
     if 2 < u.fold_out <= 32 and u.fold_in == 1 and u.depthwise and u.weight_kind <= 2:
         return 0.0  # a bit's table has room beside the one bit that it is added to
+    if 64 < u.fold_out <= 128:  # the choice between two halves has room in the adder's LUTs
+        return rom_luts(u.fold_out, starts) - rom_columns(u.fold_out, starts)
     # few words make few different columns, but sharing them is not always the best mapping
     return max(rom_luts(u.fold_out, starts), 0.5 * starts if u.fold_out > 2 else 0.0)
 
@@ -165,18 +168,19 @@ def _comparison(words: int, bits: int) -> float:
     inputs = bits + address
     if inputs <= 7:  # a table of its own
         return 1.0 if inputs <= 6 else 2.0
-    if address <= len(COMPARISON_LUT):  # the thresholds' bits join the comparison
+    if words <= MOST_UNROLLED:  # the thresholds' bits join the comparison
         return COMPARISON_LUT[address - 1] * bits
-    return COMPARISON_LUT[-1] * bits + rom_luts(words, bits)
+    return DEEP_COMPARISON_LUT * bits + DEEP_ROM * rom_luts(words, bits)
 
 
 CONTROL_LUT, POINTER_LUT, COUNTER_LUT = 12.5, 0.5, 1.6
 CONTROL_FF = 7.0
 JOINED_START_LUT = 0.15
-COMPARISON_LUT = (0.72, 0.72, 0.5, 1.25, 1.4)
+COMPARISON_LUT = (0.72, 0.72, 0.5, 1.25, 1.65)
+DEEP_COMPARISON_LUT, DEEP_ROM = 0.7, 0.9
 """Fitted. LUTs and registers of a unit's control, LUTs for a bit of its pointers and counters; LUTs
 for a bit of 3 to 8 start values; LUTs of a comparison for a bit of the value, by the address bits
-of the thresholds."""
+of the thresholds, and with many thresholds, whose highest bits are mostly the same."""
 
 
 def mvu_resources(

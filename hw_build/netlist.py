@@ -5,7 +5,8 @@ Rules of counting:
   that shares one physical LUT6, so the figure after Vivado's packing is lower;
 - LUT RAM counts the LUTs that it occupies (RAM32M and RAM64M four, RAM64X1D two, ...), a shift
   register SRL16E or SRLC32E one;
-- FDRE, FDSE, FDCE and FDPE are one register each; RAMB18E1 is half a block of 36 kbit.
+- FDRE, FDSE, FDCE and FDPE are one register each;
+- a block RAM counts blocks of 36 kbit by its mode.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ LUTS_OF = {
     "RAM64M": 4,
 }
 REGISTERS = frozenset({"FDRE", "FDSE", "FDCE", "FDPE"})
-BRAM36_OF = {"RAMB18E1": 0.5, "RAMB36E1": 1.0}
+BLOCK_RAMS = frozenset({"$__XILINX_BLOCKRAM_TDP_", "$__XILINX_BLOCKRAM_SDP_"})
+"""What Yosys chooses block RAM as, before it becomes RAMB18E1 and RAMB36E1."""
+BRAM36_OF = {"HALF": 0.5, "FULL": 1.0, "CASCADE": 2.0}
 DSPS = frozenset({"DSP48E1"})
 CHAINS = frozenset({"CARRY4", "MUXF7", "MUXF8"})
 """Hard cells beside the LUTs: no LUT, little delay."""
@@ -53,7 +56,8 @@ class Depth:
 
 @dataclass(frozen=True)
 class Netlist:
-    """One flat module of mapped cells, each with `type`, `connections` and `port_directions`."""
+    """One flat module of mapped cells, as Yosys writes them: `type`, `parameters`, `connections`,
+    `port_directions`."""
 
     cells: tuple[dict, ...]
 
@@ -66,7 +70,7 @@ class Netlist:
         modules = json.loads(file.read_text())["modules"].values()
         top = next(module for module in modules if "top" in module["attributes"])
         cells = tuple(c for c in top["cells"].values() if c["type"] != "$scopeinfo")
-        known = {*LUTS_OF, *REGISTERS, *BRAM36_OF, *DSPS, *CHAINS, "GND", "VCC"}
+        known = {*LUTS_OF, *REGISTERS, *BLOCK_RAMS, *DSPS, *CHAINS, "GND", "VCC"}
         if unknown := {cell["type"] for cell in cells} - known:
             raise MachineError(
                 "Yosys mapped to cells that have no price here",
@@ -91,7 +95,8 @@ class Netlist:
 
     @property
     def bram36(self) -> float:
-        return sum(BRAM36_OF.get(kind, 0.0) * n for kind, n in self.counts.items())
+        blocks = [cell for cell in self.cells if cell["type"] in BLOCK_RAMS]
+        return sum(BRAM36_OF[cell["parameters"]["OPTION_MODE"]] for cell in blocks)
 
     @property
     def dsp(self) -> int:

@@ -88,13 +88,27 @@ def rom_columns(words: int, width: int) -> float:
 
 
 def rom_luts(words: int, width: int) -> float:
-    """LUTs of a ROM in logic: one for each 64 words of a column, and multiplexers of four inputs.
+    """LUTs of a ROM in logic: one for each 64 words of a column, and multiplexers behind them.
 
-    A rest of few words has few different columns, which saves some.
+    A rest of few words has few different columns, and one of a single word joins the multiplexers.
     """
-    whole, rest = divmod(words, 64)
-    leaves = whole + (0 if rest == 0 else 0.7 if whole and rest <= 8 else 1)
-    return rom_columns(words, width) * (leaves + max(0.0, leaves - 1) / 3)
+    columns = rom_columns(words, width)
+    if words <= 64:
+        return columns
+    pieces, rest = divmod(words, 64)
+    return columns * (pieces + multiplexer_luts(pieces + (rest > 1))) + rom_columns(rest, width)
+
+
+def multiplexer_luts(inputs: int) -> int:
+    """LUTs of a multiplexer of so many inputs, one bit: each takes four, and two bits that choose.
+
+    Inputs left over, one or at times two, find room in the LUT that chooses among the others.
+    """
+    if inputs <= 4:
+        return int(inputs > 1)
+    fours, rest = divmod(inputs, 4)
+    rest_luts = int(rest == 3 or (rest == 2 and fours > 1))
+    return fours + rest_luts + multiplexer_luts(fours + (rest > 0))
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from deploy.errors import MachineError
 from deploy.registers import identity_words
 from deploy.store import Store
 
-from . import netlist
+from . import lut_rom, netlist
 from .blocks import Block, Memory, ports, writable_memories
 from .lone_block import ADDERS, LEAVES, LoneBlock, copies_of
+from .lut_rom import map_deep_roms, write_lut_rom
 from .yosys import run_yosys, yosys_version
 
 KIND = "synthesised (not placed)"
@@ -37,9 +38,10 @@ setattr -mod -set keep_hierarchy 1 {kept}
 read_verilog -lib -specify +/xilinx/cells_sim.v
 # ROM in logic at once: later, Yosys would move registers from its address to its data
 proc
+{roms}\
 memory_map -rom-only -attr rom_style=logic
 synth_xilinx -family {family} {options} -run prepare:map_memory
-{memories}
+{memories}\
 synth_xilinx -family {family} {options} -run map_ffram:fine
 setattr -mod -unset keep_hierarchy {adders}
 flatten
@@ -76,10 +78,16 @@ clean
 """Weights that are constants reach into what was kept whole, which takes longer."""
 
 OPTIONS = "-flatten -noiopad -noclkbuf -nodsp"
-LUT_RAM = """\
-memory_libmap -lib +/xilinx/lutrams_xc5v.txt
-techmap -map +/xilinx/lutrams_xc5v_map.v"""
-"""Block RAM's library takes seconds to read, and few blocks have any."""
+MEMORIES = """\
+memory_libmap -lib +/xilinx/lutrams_xc5v.txt{block_memory}
+techmap -map +/xilinx/lutrams_xc5v_map.v
+setparam -unset INIT t:$__XILINX_BLOCKRAM_*
+"""
+BLOCK_MEMORY = """\
+ -lib +/xilinx/brams_xc4v.txt \
+-D HAS_SIZE_36 -D HAS_CASCADE -D HAS_CONFLICT_BUG -D HAS_MIXWIDTH_SDP"""
+"""`synth_xilinx` of 7-series would go on to make RAMB36E1 of the block RAMs that are chosen here,
+which takes seconds for each one and changes no figure."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +161,7 @@ def synthesise_block(rtl_folder: Path, block: Block, family: str, store: Store) 
     lone = LoneBlock(rtl_folder, block)
     key = {
         "files": lone.digests,
-        "script": synthesis_script(lone, family),
+        "script": [synthesis_script(lone, family), lut_rom.LIBRARY, lut_rom.MAP],
         "counted by": sha256_of(Path(netlist.__file__)),
         "yosys": yosys_version(),
     }
@@ -177,6 +185,7 @@ def map_block(rtl_folder: Path, block: Block, work: Path, family: str = "xc7") -
     """Maps one block in the empty folder `work`, and leaves its netlist there as `NETLIST`."""
     lone = LoneBlock(rtl_folder, block)
     lone.copy_into(work)
+    write_lut_rom(work)
     run_yosys(synthesis_script(lone, family), work)
     mapped = netlist.Netlist.read(work / NETLIST)
     depth = mapped.depth
@@ -192,9 +201,10 @@ def synthesis_script(lone: LoneBlock, family: str) -> str:
         top=lone.block.module,
         family=family,
         options=OPTIONS,
-        memories=f"synth_xilinx -family {family} {OPTIONS} -run map_memory:map_ffram"
-        if lone.block.parameters.get("BLOCK_MEMORY")
-        else LUT_RAM,
+        roms=map_deep_roms(lone.block),
+        memories=MEMORIES.format(
+            block_memory=BLOCK_MEMORY if lone.block.parameters.get("BLOCK_MEMORY") else ""
+        ),
         constants=CONSTANTS if lone.has_constant_weights else "",
         netlist=NETLIST,
     )

@@ -72,6 +72,11 @@ def carry4(first_in, s, di, o, co) -> dict:
     return cell("CARRY4", "O", "CO", CI=[first_in], CYINIT=["0"], S=s, DI=di, O=o, CO=co)
 
 
+def block_ram(mode: str) -> dict:
+    found = cell("$__XILINX_BLOCKRAM_TDP_", "PORT_A_RD_DATA", PORT_A_ADDR=[9], PORT_A_RD_DATA=[11])
+    return {**found, "parameters": {"OPTION_MODE": mode}}
+
+
 def test_depth_follows_luts_and_carry_chains_bit_by_bit():
     cells = (
         lut(1, 2, output=10),
@@ -97,11 +102,11 @@ def test_a_late_high_bit_does_not_delay_the_low_ones():
 def test_memories_count_the_luts_they_occupy():
     ram = cell("RAM32M", "DOA", ADDRA=[1, 2], DIA=[3, 4], WCLK=[5], WE=[6], DOA=[7, 8])
     shift = cell("SRL16E", "Q", A0=["1"], D=[7], CLK=[5], CE=["1"], Q=[9])
-    block = cell("RAMB18E1", "DO", ADDR=[9], DO=[11])
+    half, whole, two = (block_ram(mode) for mode in ("HALF", "FULL", "CASCADE"))
     inverter = cell("INV", "O", I=[12], O=[13])
-    netlist = Netlist((ram, shift, block, block, block, inverter))
+    netlist = Netlist((ram, shift, half, half, half, whole, two, inverter))
     assert netlist.lut == 4 + 1 + 1
-    assert netlist.bram36 == 1.5
+    assert netlist.bram36 == 1.5 + 1 + 2
     # from the address through the RAM; its data end at a register, here of the shift register
     assert netlist.depth == Depth(1, 0)
 
@@ -199,6 +204,24 @@ def test_mapped_netlists_compute_what_the_golden_model_does(tmp_path):
     """
     graph = network()
     check_netlists(graph, {**FOLDING, "fc1": Folding(4, 6, "logic")}, tmp_path)
+
+
+def test_mapped_netlists_of_deep_memories_compute_it_too(tmp_path):
+    """150 words of weights, 75 of start values, 150 of thresholds, each a LUT for 64 words.
+
+    One column of weights is always set, one never.
+    """
+    rng = np.random.default_rng(5)
+    weights = rng.choice([-1, 1], (75, 8))
+    weights[:, [0, 4]], weights[:, [1, 5]] = 1, -1
+    first = MatVec("fc0", "input", weights)
+    table = np.sort(rng.integers(-5, 6, (75, 3)), axis=1)
+    act = Threshold("fc0_act", "fc0", table, 0, 1, IntType(2, signed=False))
+    graph = Graph((Input("input", (8,), BIPOLAR), first, act))
+    folding = {"fc0": Folding(1, 4, "logic")}
+    (unit,) = (block for block in lower(graph, folding) if block.module == "mvu")
+    assert [len(memory.words) for memory in unit.memories] == [150, 75, 150]
+    check_netlists(graph, folding, tmp_path)
 
 
 @pytest.mark.nightly
