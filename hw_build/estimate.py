@@ -13,14 +13,14 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from .blocks import Block
+from .blocks import Block, Memory
 from .dot_product_cells import dot_product_cells
 from .estimate_streams import stream_block_resources
 from .folding import Folding, weight_memory
 from .graph import Depthwise, IntType, MatVec, TensorInfo, Threshold
 from .lower_units import alone, is_writable
 from .lut_rom import MOST_UNROLLED
-from .mvu_memory import WEIGHT_KINDS, act_kind, span_of_any, weight_planes
+from .mvu_memory import WEIGHT_KINDS, act_kind, coded_sums, weight_planes, zero_of
 from .resources import (
     Resources,
     block_memory,
@@ -34,7 +34,7 @@ from .resources import (
 
 ERROR: dict[str, int | float | str] = {
     "layers": 204,
-    "lut_median": 0.038,
+    "lut_median": 0.035,
     "lut_worst": 0.20,
     "bram36_wrong": 0,
     "command": "python -m benchmarks.estimate_error --seed 6 --layers 204",
@@ -59,6 +59,8 @@ class _Unit:
     sum_bits: int
     level_bits: int
     out_base: int
+    start_bits: int  # of start values, and of thresholds, that differ: see different_bits
+    threshold_bits: int
     depthwise: int = 0
     multiplier: int = 1
     block_memory: int = 0
@@ -138,7 +140,7 @@ def _unit(u: _Unit) -> Resources:
                 lut += lanes_ram_luts(words, u.pe, u.sum_bits) + u.pe * u.sum_bits
                 ff += u.pe * (stage + 1) if stage else 0  # Yosys gives a RAM registers of its own
             else:
-                lut += u.pe * _comparison(words, u.sum_bits)
+                lut += u.pe * _comparison(words, u.sum_bits, u.threshold_bits)
             ff += u.pe * (stage + 2) + 1
             if stage < u.level_bits - 2:
                 ff += starts + group
@@ -149,38 +151,41 @@ def _unit(u: _Unit) -> Resources:
 
 def _starts_lut(u: _Unit) -> float:
     """LUTs of the values that accumulators start with, by group of rows."""
-    starts = u.pe * u.sum_bits
-    if u.weight_kind == 3 and u.act_kind != 2 and u.level_bits == 0 and u.fold_out > 1:
+    starts, different = u.pe * u.sum_bits, u.pe * u.start_bits
+    if u.start_bits == 0:
         return 0.0  # the same value for all rows
     if 2 < u.fold_out <= 8 and u.fold_in > 1:  # they join the choice between start and accumulator
         return JOINED_START_LUT * starts
     if 2 < u.fold_out <= 32 and u.fold_in == 1 and u.depthwise and u.weight_kind <= 2:
         return 0.0  # a bit's table has room beside the one bit that it is added to
-    if 64 < u.fold_out <= 128:  # the choice between two halves has room in the adder's LUTs
-        return rom_luts(u.fold_out, starts) - rom_columns(u.fold_out, starts)
+    if u.fold_out > 64:  # the last multiplexer joins that choice
+        return rom_luts(u.fold_out, different) - rom_columns(u.fold_out, different)
     # few words make few different columns, but sharing them is not always the best mapping
-    return max(rom_luts(u.fold_out, starts), 0.5 * starts if u.fold_out > 2 else 0.0)
+    return max(rom_luts(u.fold_out, different), 0.5 * different if u.fold_out > 2 else 0.0)
 
 
-def _comparison(words: int, bits: int) -> float:
-    """LUTs of a lane's comparison of a value with one of `words` thresholds, which it reads."""
+def _comparison(words: int, bits: int, different: int) -> float:
+    """LUTs of a lane's comparison of a value with one of `words` thresholds, which it reads.
+
+    `different` of the thresholds' bits are not alike.
+    """
     address = counter_bits(words)
     inputs = bits + address
     if inputs <= 7:  # a table of its own
         return 1.0 if inputs <= 6 else 2.0
     if words <= MOST_UNROLLED:  # the thresholds' bits join the comparison
         return COMPARISON_LUT[address - 1] * bits
-    return DEEP_COMPARISON_LUT * bits + DEEP_ROM * rom_luts(words, bits)
+    return DEEP_COMPARISON_LUT * bits + rom_luts(words, different)
 
 
 CONTROL_LUT, POINTER_LUT, COUNTER_LUT = 12.5, 0.5, 1.6
 CONTROL_FF = 7.0
 JOINED_START_LUT = 0.15
 COMPARISON_LUT = (0.72, 0.72, 0.5, 1.25, 1.65)
-DEEP_COMPARISON_LUT, DEEP_ROM = 0.7, 0.9
+DEEP_COMPARISON_LUT = 0.7
 """Fitted. LUTs and registers of a unit's control, LUTs for a bit of its pointers and counters; LUTs
 for a bit of 3 to 8 start values; LUTs of a comparison for a bit of the value, by the address bits
-of the thresholds, and with many thresholds, whose highest bits are mostly the same."""
+of the thresholds, and with many of them."""
 
 
 def mvu_resources(
@@ -258,38 +263,31 @@ class _Facts:
         self, layer: MatVec | Depthwise, threshold: Threshold | None, source: TensorInfo
     ) -> None:
         self.threshold, self.source = threshold, source
-        info = layer.infer(source)
-        level_bits = 0
-        if threshold is None:
-            lowest, highest = int(info.lo.min()), int(info.hi.max())
-        else:
-            n_levels = threshold.thresholds.shape[1]
-            level_bits = max(1, n_levels.bit_length())
-            middle_of = np.minimum((1 << level_bits) // 2 - 1, n_levels - 1)
-            middle = np.clip(threshold.thresholds[:, middle_of], info.lo, info.hi + 1)
-            factor = 2 if source.type.bipolar else 1
-            lowest = int(((info.lo - middle) // factor).min())
-            highest = int(((info.hi - middle) // factor).max())
-            never = threshold.thresholds[:, -1] > info.hi
-            if n_levels < (1 << level_bits) - 1:
-                never[:] = True
-            if never.any():  # the threshold that no sum reaches is one more than the highest
-                beyond = -((middle - info.hi - 1) // factor)
-                highest = max(highest, int(beyond[never].max()))
-            if is_writable(layer, threshold):
-                span = span_of_any(info.lo, info.hi, factor)
-                lowest, highest = int(span.min()), int(span.max())
         planes = weight_planes(layer.weights, layer.weight_kind, layer.weight_bits)
         self.ones = tuple(float(share) for share in planes.mean(axis=(0, 2)))
+        y_at_zero = zero_of(source.type) * layer.weights.sum(axis=1, dtype=np.int64)
+        sums = coded_sums(layer, planes, threshold, source.type, y_at_zero, layer.infer(source))
         self.parameters = {
             "weight_kind": WEIGHT_KINDS[layer.weight_kind],
             "weight_bits": layer.weight_bits,
             "shift": int(threshold is None and source.type.bipolar),
-            "sum_bits": max(2, IntType.holding(min(lowest, -1), highest).bits),
-            "level_bits": level_bits,
+            "sum_bits": sums.bits,
+            "level_bits": sums.level_bits,
             "out_base": 0 if threshold is None or threshold.type.bipolar else threshold.base,
             "writable": int(is_writable(layer, threshold)),
+            "start_bits": different_bits(sums.starts, sums.bits),
+            "threshold_bits": different_bits(sums.relative, sums.bits),
         }
+
+
+def different_bits(integers: np.ndarray, bits: int) -> int:
+    """How many of the bits of two's complement are neither constant nor the same as another one.
+
+    Only these are columns of a deep ROM that cost: the highest bits of small integers are alike.
+    """
+    planes = (integers.reshape(-1, 1) >> np.arange(bits)) & 1
+    columns = np.unique(planes, axis=1) if planes.size else planes
+    return int((columns != columns[:1]).any(axis=0).sum())
 
 
 _FACTS: WeakKeyDictionary[MatVec | Depthwise, _Facts] = WeakKeyDictionary()
@@ -302,7 +300,19 @@ def block_resources(block: Block) -> Resources:
     if block.module != "mvu":
         return stream_block_resources(block.module, numbers)
     given = {name: v for name, v in numbers.items() if name in _Unit.__dataclass_fields__}
-    return _unit(_Unit(**given, ones=_ones_of_constants(block)))
+    *thresholds, starts, _ = block.memories
+    bits = {
+        "start_bits": _different_bits_of([starts], numbers["sum_bits"]),
+        "threshold_bits": _different_bits_of(thresholds, numbers["sum_bits"]),
+    }
+    return _unit(_Unit(**given, **bits, ones=_ones_of_constants(block)))
+
+
+def _different_bits_of(memories: list[Memory], bits: int) -> int:
+    words = [
+        word >> shift for m in memories for word in m.words for shift in range(0, m.width, bits)
+    ]
+    return different_bits(np.array([word & ((1 << bits) - 1) for word in words], np.int64), bits)
 
 
 def _ones_of_constants(block: Block) -> tuple[float, ...]:

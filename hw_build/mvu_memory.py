@@ -91,7 +91,7 @@ def mvu_memory(
     """
     columns = matvec.weights.shape[1]
     weights = _padded(matvec, pe, simd)
-    y_at_zero = _zero(source.type) * weights[:, :columns].sum(axis=1)
+    y_at_zero = zero_of(source.type) * weights[:, :columns].sum(axis=1)
     info = replace(matvec, weights=weights[:, :columns]).infer(source)  # of padding rows too
     return _memory(name, matvec, weights, threshold, source.type, y_at_zero, info, pe, simd)
 
@@ -111,14 +111,14 @@ def depthwise_memory(
     weights = _padded(depthwise, pe, 1)
     info = depthwise.infer(source)
     n_padding = len(weights) - info.n_channels
-    y_at_zero = _zero(source.type) * weights.sum(axis=1)
+    y_at_zero = zero_of(source.type) * weights.sum(axis=1)
     y_at_zero[info.n_channels :] = 0
     lo, hi = (np.pad(bound, (0, n_padding)) for bound in (info.lo, info.hi))
     padded = TensorInfo((len(weights),), info.type, lo, hi)
     return _memory(name, depthwise, weights, threshold, source.type, y_at_zero, padded, pe, 1)
 
 
-def _zero(act: IntType) -> int:
+def zero_of(act: IntType) -> int:
     """The integer whose bits are all zero."""
     return -1 if act.bipolar else 0
 
@@ -144,55 +144,80 @@ def _memory(
     simd: int,
 ) -> MvuMemory:
     """Memories of padded `weights` (rows, columns); `y_at_zero` and `info` are of every row."""
-    kind, bits, rows = layer.weight_kind, layer.weight_bits, len(layer.weights)
+    kind, bits = layer.weight_kind, layer.weight_bits
     planes = weight_planes(weights, kind, bits)
-    factor = 2 if act.bipolar else 1
-    constant = y_at_zero - factor * sum_at_zero(planes, kind, act)
-    lo, hi = info.lo, info.hi
+    sums = coded_sums(layer, planes, threshold, act, y_at_zero, info)
     memories = []
-    if threshold is None:
-        shift = factor - 1
-        sum_bits = max(2, IntType.holding(min(int(lo.min()), -1), int(hi.max())).bits)
-        level_bits = 0
-        starts = constant
-    else:
-        # y >= t, with y = factor * P + constant, is P >= ceil((t - constant) / factor)
-        shift = 0
-        n_levels = threshold.thresholds.shape[1]
-        level_bits = max(1, int(n_levels).bit_length())
-        never = hi + 1
-        table = np.repeat(never[:, None], (1 << level_bits) - 1, axis=1)
-        table[:rows, :n_levels] = np.clip(threshold.thresholds, lo[:rows, None], never[:rows, None])
-        if threshold.base < 0 and not threshold.type.bipolar:  # padding rows stand at zero
-            table[rows:, : -threshold.base] = lo[rows:, None]
-        table = -((constant[:, None] - table) // factor)  # ceil
-        p_lo, p_hi = -((constant - lo) // factor), (hi - constant) // factor
-        middle = table[:, table.shape[1] // 2]
-        starts = -middle
-        relative = table - middle[:, None]
-        extremes = np.concatenate([p_lo - middle, p_hi - middle, relative.min(1), relative.max(1)])
-        if layer.writable is not None or threshold.writable:
-            extremes = span_of_any(lo, hi, factor)
-        sum_bits = max(2, IntType.holding(min(int(extremes.min()), -1), int(extremes.max())).bits)
-        for stage in range(level_bits - 1):
-            # prefix r of `stage + 1` bits asks for the threshold in the middle of what it leaves
-            step = 1 << (level_bits - 2 - stage)
-            picked = relative[:, step - 1 :: 2 * step]
-            memories.append(
-                Memory(
-                    f"{name}_threshold{stage}.mem",
-                    pe * sum_bits,
-                    words_of(group_major(picked, pe).reshape(-1, pe), sum_bits),
-                )
+    for stage in range(sums.level_bits - 1):
+        # prefix r of `stage + 1` bits asks for the threshold in the middle of what it leaves
+        step = 1 << (sums.level_bits - 2 - stage)
+        picked = sums.relative[:, step - 1 :: 2 * step]
+        memories.append(
+            Memory(
+                f"{name}_threshold{stage}.mem",
+                pe * sums.bits,
+                words_of(group_major(picked, pe).reshape(-1, pe), sums.bits),
             )
-    memories.append(
-        Memory(f"{name}_start.mem", pe * sum_bits, words_of(starts.reshape(-1, pe), sum_bits))
-    )
+        )
+    starts = words_of(sums.starts.reshape(-1, pe), sums.bits)
+    memories.append(Memory(f"{name}_start.mem", pe * sums.bits, starts))
     n_groups, n_beats = len(weights) // pe, weights.shape[1] // simd
     coded = planes.reshape(n_groups, pe, bits, n_beats, simd)
     coded = coded.transpose(0, 3, 1, 2, 4).reshape(n_groups * n_beats, -1)
     memories.append(Memory(f"{name}_weight.mem", coded.shape[1], words_of(coded, 1)))
-    return MvuMemory(WEIGHT_KINDS[kind], bits, shift, sum_bits, level_bits, tuple(memories))
+    shift = int(threshold is None and act.bipolar)
+    return MvuMemory(WEIGHT_KINDS[kind], bits, shift, sums.bits, sums.level_bits, tuple(memories))
+
+
+@dataclass(frozen=True, eq=False)
+class CodedSums:
+    """Accumulators of a unit: their width, what they start with, and thresholds they meet.
+
+    `starts` is int64 (rows,). Thresholds are relative to the middle one, int64
+    (rows, 2^level_bits - 1); none, (rows, 0), where sums leave as they are and `level_bits` is 0.
+    """
+
+    bits: int
+    level_bits: int
+    starts: np.ndarray
+    relative: np.ndarray
+
+
+def coded_sums(
+    layer: MatVec | Depthwise,
+    planes: np.ndarray,
+    threshold: Threshold | None,
+    act: IntType,
+    y_at_zero: np.ndarray,
+    info: TensorInfo,
+) -> CodedSums:
+    """What follows from coded weights, `planes`, of rows of which those of padding come last.
+
+    `y_at_zero` is the sum of each row when every activation bit is zero, and `info` has its bounds.
+    """
+    factor = 2 if act.bipolar else 1
+    constant = y_at_zero - factor * sum_at_zero(planes, layer.weight_kind, act)
+    lo, hi, rows = info.lo, info.hi, len(layer.weights)
+    if threshold is None:
+        bits = max(2, IntType.holding(min(int(lo.min()), -1), int(hi.max())).bits)
+        return CodedSums(bits, 0, constant, np.zeros((len(planes), 0), np.int64))
+    # y >= t, with y = factor * P + constant, is P >= ceil((t - constant) / factor)
+    n_levels = threshold.thresholds.shape[1]
+    level_bits = max(1, int(n_levels).bit_length())
+    never = hi + 1
+    table = np.repeat(never[:, None], (1 << level_bits) - 1, axis=1)
+    table[:rows, :n_levels] = np.clip(threshold.thresholds, lo[:rows, None], never[:rows, None])
+    if threshold.base < 0 and not threshold.type.bipolar:  # padding rows stand at zero
+        table[rows:, : -threshold.base] = lo[rows:, None]
+    table = -((constant[:, None] - table) // factor)  # ceil
+    p_lo, p_hi = -((constant - lo) // factor), (hi - constant) // factor
+    middle = table[:, table.shape[1] // 2]
+    relative = table - middle[:, None]
+    extremes = np.concatenate([p_lo - middle, p_hi - middle, relative.min(1), relative.max(1)])
+    if layer.writable is not None or threshold.writable:
+        extremes = span_of_any(lo, hi, factor)
+    bits = max(2, IntType.holding(min(int(extremes.min()), -1), int(extremes.max())).bits)
+    return CodedSums(bits, level_bits, -middle, relative)
 
 
 def span_of_any(lo: np.ndarray, hi: np.ndarray, factor: int) -> np.ndarray:
