@@ -8,7 +8,7 @@ synthesised again: the store has every block but the one that changed. The facto
 over the second, wall clock, on all processors of this machine.
 
 With --writable the host can write weights and thresholds, which are then no part of what is
-synthesised; with --cnv it is CNV w1a1 at 32,400 cycles a frame instead of TFC.
+synthesised; with --cnv it is CNV w1a1 at 32,768 cycles a frame instead of TFC.
 """
 
 from __future__ import annotations
