@@ -57,12 +57,12 @@ def map_deep_roms(block: Block) -> str:
 
     They come after `proc`, and read the files that `write_lut_rom` writes.
     """
-    if block.module != "mvu" or block.parameters["WRITABLE"]:
+    if block.module != "mvu" or block.parameters.get("WRITABLE"):
         return ""
     *thresholds, starts, weights = block.memories
     names = {memory.file: f"*stage?{s}?.memory" for s, memory in enumerate(thresholds)}
     names[starts.file] = "*starts"
-    if not block.parameters["BLOCK_MEMORY"]:
+    if not block.parameters.get("BLOCK_MEMORY"):
         names[weights.file] = "*distributed.memory"
     deep = [m.file for m in block.memories if m.file in names and len(m.words) > MOST_UNROLLED]
     if not deep:

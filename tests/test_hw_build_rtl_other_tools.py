@@ -48,6 +48,10 @@ class MemoryFile(NamedTuple):
     file: str
     text: str
 
+    @property
+    def words(self) -> tuple[int, ...]:
+        return tuple(int(word, 16) for word in self.text.split())
+
 
 def instance_of(case: Case) -> Instance:
     memories = tuple(MemoryFile(*item) for item in case.memories.items())
