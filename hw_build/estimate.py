@@ -281,9 +281,9 @@ class _Facts:
 
 
 def different_bits(integers: np.ndarray, bits: int) -> int:
-    """How many of the bits of two's complement are neither constant nor the same as another one.
+    """How many different columns the integers' bits make, in two's complement, constants aside.
 
-    Only these are columns of a deep ROM that cost: the highest bits of small integers are alike.
+    Only these cost in a deep ROM: the highest bits of small integers are alike.
     """
     planes = (integers.reshape(-1, 1) >> np.arange(bits)) & 1
     columns = np.unique(planes, axis=1) if planes.size else planes

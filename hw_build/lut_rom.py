@@ -45,6 +45,7 @@ endmodule
 """For `techmap`. Columns without a one, or without a zero, stay known to what reads them."""
 
 COMMANDS = f"""\
+select -assert-count {{n}} {{memories}}
 select -set deep {{memories}}
 setattr -set rom_style "distributed" @deep
 memory_libmap -lib {LIBRARY_FILE} @deep
@@ -59,15 +60,13 @@ def map_deep_roms(block: Block) -> str:
     """
     if block.module != "mvu" or block.parameters.get("WRITABLE"):
         return ""
-    *thresholds, starts, weights = block.memories
-    names = {memory.file: f"*stage?{s}?.memory" for s, memory in enumerate(thresholds)}
-    names[starts.file] = "*starts"
-    if not block.parameters.get("BLOCK_MEMORY"):
-        names[weights.file] = "*distributed.memory"
-    deep = [m.file for m in block.memories if m.file in names and len(m.words) > MOST_UNROLLED]
-    if not deep:
-        return ""
-    return COMMANDS.format(memories=" ".join(f"*/m:{names[file]}" for file in deep))
+    stages = range(len(block.memories) - 2)
+    names = [*(f"*stage?{s}?.memory" for s in stages), "*starts", "*distributed.memory"]
+    if block.parameters.get("BLOCK_MEMORY"):
+        names.pop()
+    memories = zip(names, block.memories, strict=False)
+    deep = [f"*/m:{name}" for name, memory in memories if len(memory.words) > MOST_UNROLLED]
+    return COMMANDS.format(memories=" ".join(deep), n=len(deep)) if deep else ""
 
 
 def write_lut_rom(work: Path) -> None:
