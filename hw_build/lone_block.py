@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from deploy.durable import digest_of, sha256_of
 
-from .blocks import Block
+from .blocks import Block, Memory
 from .emit import MODULES
 
 LEAVES = ("compressor", "product_counter")
@@ -70,7 +70,9 @@ class LoneBlock:
         """
         is_written = bool(self.block.parameters.get("WRITABLE"))
         memories = {
-            self._own(m.file): f"{len(m.words)} x {m.width}" if is_written else digest_of(m.text)
+            self._own(m.file): f"{len(m.words)} x {m.width}"
+            if is_written
+            else digest_of(self._content(m))
             for m in self.block.memories
         }
         return {**{n: sha256_of(self.rtl_folder / n) for n in self.sources}, **memories}
@@ -80,7 +82,7 @@ class LoneBlock:
         for name in self.sources:
             shutil.copyfile(self.rtl_folder / name, work / name)
         for memory in self.block.memories:
-            (work / self._own(memory.file)).write_text(memory.text)
+            (work / self._own(memory.file)).write_text(self._content(memory))
 
     @property
     def reading(self) -> str:
@@ -101,6 +103,17 @@ class LoneBlock:
             f"chparam {settings} {self.block.module}",
             writable=bool(self.block.parameters.get("WRITABLE")),
         )
+
+    def _content(self, memory: Memory) -> str:
+        """A memory's file; of weights in block RAM, two words that leave no bit constant.
+
+        Block RAM's content changes no logic, and takes a second for a million bits to read.
+        """
+        parameters = self.block.parameters
+        is_weights = memory.file == parameters.get("WEIGHT_FILE")
+        if is_weights and parameters.get("BLOCK_MEMORY") and not self.has_constant_weights:
+            memory = replace(memory, words=(0, (1 << memory.width) - 1))
+        return memory.text
 
     def _own(self, file: str) -> str:
         """A memory file's name without the block's: equal layers of other names are found again."""

@@ -14,7 +14,10 @@ from .blocks import Block
 MOST_UNROLLED = 32
 """Words up to which a memory is left to ABC."""
 
-LIBRARY_FILE, MAP_FILE = "lut_rom.txt", "lut_rom.v"
+LIBRARY_FILE, CONSTANTS_FILE, MODEL_FILE = "lut_rom.txt", "constants.v", "lut_rom.v"
+
+WORDS_A_LUT = 64
+CELL = "LUT_ROM"
 
 LIBRARY = """\
 ram distributed $__LUT_ROM_ {
@@ -27,29 +30,30 @@ ram distributed $__LUT_ROM_ {
 """
 """For `memory_libmap`."""
 
-MAP = """\
+CONSTANTS = """\
 module $__LUT_ROM_ (input [5:0] PORT_R_ADDR, output PORT_R_RD_DATA);
   parameter [63:0] INIT = 64'bx;
-  generate
-    if ((|INIT) !== 1'b1) assign PORT_R_RD_DATA = 1'b0;
-    else if ((&INIT) !== 1'b0) assign PORT_R_RD_DATA = 1'b1;
-    else begin
-      LUT6 #(.INIT(INIT)) _TECHMAP_REPLACE_ (
-          .I0(PORT_R_ADDR[0]), .I1(PORT_R_ADDR[1]), .I2(PORT_R_ADDR[2]), .I3(PORT_R_ADDR[3]),
-          .I4(PORT_R_ADDR[4]), .I5(PORT_R_ADDR[5]), .O(PORT_R_RD_DATA)
-      );
-    end
-  endgenerate
+  assign PORT_R_RD_DATA = (|INIT) === 1'b1;
 endmodule
 """
-"""For `techmap`. Columns without a one, or without a zero, stay known to what reads them."""
+"""For `techmap`: columns without a one, or without a zero, stay known to what reads them."""
+
+MODEL = f"""\
+module {CELL} (input [5:0] PORT_R_ADDR, output PORT_R_RD_DATA);
+  parameter [63:0] INIT = 64'bx;
+  assign PORT_R_RD_DATA = INIT[PORT_R_ADDR];
+endmodule
+"""
+"""A LUT of six inputs. To map each one to the device's own cell would take longer than all else."""
 
 COMMANDS = f"""\
 select -assert-count {{n}} {{memories}}
 select -set deep {{memories}}
 setattr -set rom_style "distributed" @deep
 memory_libmap -lib {LIBRARY_FILE} @deep
-techmap -map {MAP_FILE}
+techmap -map {CONSTANTS_FILE} {{constants}}
+read_verilog -lib {MODEL_FILE}
+chtype -set {CELL} t:$__LUT_ROM_
 """
 
 
@@ -64,12 +68,21 @@ def map_deep_roms(block: Block) -> str:
     names = [*(f"*stage?{s}?.memory" for s in stages), "*starts", "*distributed.memory"]
     if block.parameters.get("BLOCK_MEMORY"):
         names.pop()
-    memories = zip(names, block.memories, strict=False)
-    deep = [f"*/m:{name}" for name, memory in memories if len(memory.words) > MOST_UNROLLED]
-    return COMMANDS.format(memories=" ".join(deep), n=len(deep)) if deep else ""
+    words = [len(memory.words) for memory in block.memories]
+    deep = {name: n for name, n in zip(names, words, strict=False) if n > MOST_UNROLLED}
+    if not deep:
+        return ""
+    used = {min(n, WORDS_A_LUT) for n in deep.values()} | {n % WORDS_A_LUT for n in deep.values()}
+    constants = [f"r:INIT=64'b{bit * n:x>64}" for n in sorted(used - {0}) for bit in "01"]
+    return COMMANDS.format(
+        n=len(deep),
+        memories=" ".join(f"*/m:{name}" for name in deep),
+        constants=" ".join(constants),
+    )
 
 
 def write_lut_rom(work: Path) -> None:
     """Writes what the commands read into Yosys' folder."""
     (work / LIBRARY_FILE).write_text(LIBRARY)
-    (work / MAP_FILE).write_text(MAP)
+    (work / CONSTANTS_FILE).write_text(CONSTANTS)
+    (work / MODEL_FILE).write_text(MODEL)

@@ -1,8 +1,9 @@
 """Reads a netlist of 7-series cells that Yosys mapped: counts its cells, finds its deepest path.
 
 Rules of counting:
-- LUT1 to LUT6 are one LUT each, and so is INV (Vivado may absorb it). No two are taken as a pair
-  that shares one physical LUT6, so the figure after Vivado's packing is lower;
+- LUT1 to LUT6 are one LUT each, so is INV (Vivado may absorb it), and a column of 64 words of ROM.
+  No two are taken as a pair that shares one physical LUT6, so the figure after Vivado's packing is
+  lower;
 - LUT RAM counts the LUTs that it occupies (RAM32M and RAM64M four, RAM64X1D two, ...), a shift
   register SRL16E or SRLC32E one;
 - FDRE, FDSE, FDCE and FDPE are one register each;
@@ -19,9 +20,12 @@ from pathlib import Path
 
 from deploy.errors import MachineError
 
+from . import lut_rom
+
 LUTS_OF = {
     **{f"LUT{n}": 1 for n in range(1, 7)},
     "INV": 1,
+    lut_rom.CELL: 1,
     "SRL16E": 1,
     "SRLC32E": 1,
     "RAM32X1S": 1,

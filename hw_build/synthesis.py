@@ -38,6 +38,7 @@ setattr -mod -set keep_hierarchy 1 {kept}
 read_verilog -lib -specify +/xilinx/cells_sim.v
 # ROM in logic at once: later, Yosys would move registers from its address to its data
 proc
+{names}\
 {roms}\
 memory_map -rom-only -attr rom_style=logic
 synth_xilinx -family {family} {options} -run prepare:map_memory
@@ -76,6 +77,12 @@ opt_lut
 clean
 """
 """Weights that are constants reach into what was kept whole, which takes longer."""
+
+NAMES = """\
+flatten
+opt_clean -purge
+"""
+"""A unit's lanes and rows name thousands of wires, which every later pass would walk over."""
 
 OPTIONS = "-flatten -noiopad -noclkbuf -nodsp"
 MEMORIES = """\
@@ -161,7 +168,7 @@ def synthesise_block(rtl_folder: Path, block: Block, family: str, store: Store) 
     lone = LoneBlock(rtl_folder, block)
     key = {
         "files": lone.digests,
-        "script": [synthesis_script(lone, family), lut_rom.LIBRARY, lut_rom.MAP],
+        "script": [synthesis_script(lone, family), lut_rom.LIBRARY, lut_rom.CONSTANTS],
         "counted by": sha256_of(Path(netlist.__file__)),
         "yosys": yosys_version(),
     }
@@ -201,6 +208,7 @@ def synthesis_script(lone: LoneBlock, family: str) -> str:
         top=lone.block.module,
         family=family,
         options=OPTIONS,
+        names=NAMES if lone.block.module == "mvu" else "",
         roms=map_deep_roms(lone.block),
         memories=MEMORIES.format(
             block_memory=BLOCK_MEMORY if lone.block.parameters.get("BLOCK_MEMORY") else ""

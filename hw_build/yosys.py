@@ -15,7 +15,6 @@ from pathlib import Path
 from deploy.errors import MachineError
 
 SCRIPT = "script.ys"
-LOG = "yosys.log"
 
 
 @cache
@@ -30,7 +29,7 @@ def run_yosys(script: str, folder: Path) -> None:
     MachineError with its last lines if it fails.
     """
     (folder / SCRIPT).write_text(script)
-    _call(_YOSYS, ["-q", "-l", LOG, SCRIPT], folder)
+    _call(_YOSYS, ["-q", SCRIPT], folder)
 
 
 def run_nextpnr_ecp5(arguments: list[str], folder: Path) -> None:
@@ -79,8 +78,7 @@ def _call(tool: tuple[str, str], arguments: list[str], folder: Path) -> str:
         errors="replace",
     )
     if done.returncode != 0:
-        log = folder / LOG  # in WebAssembly, the last words don't reach the standard output
-        lines = (log.read_text() if log.exists() else done.stdout).splitlines()
+        lines = done.stdout.splitlines()
         last = "\n".join([line for line in lines if "ERROR" in line] or lines[-6:])
         if done.returncode < 0:
             raise MachineError(

@@ -13,7 +13,7 @@ import pytest
 
 from deploy.errors import MachineError
 from deploy.store import Store
-from hw_build import synthesis
+from hw_build import lut_rom, synthesis
 from hw_build.emit import emit
 from hw_build.folding import Folding
 from hw_build.golden import execute
@@ -187,7 +187,7 @@ def test_a_syntax_error_in_the_rtl_is_reported_with_yosys_words(tmp_path):
 BACK_TO_RTL = """
 read_json {netlist}
 delete =A:blackbox
-read_verilog +/xilinx/cells_sim.v
+read_verilog +/xilinx/cells_sim.v lut_rom.v
 hierarchy -check -top {module}
 proc
 flatten
@@ -222,6 +222,13 @@ def test_mapped_netlists_of_deep_memories_compute_it_too(tmp_path):
     (unit,) = (block for block in lower(graph, folding) if block.module == "mvu")
     assert [len(memory.words) for memory in unit.memories] == [150, 75, 150]
     check_netlists(graph, folding, tmp_path)
+    columns = [
+        cell["parameters"]["INIT"]
+        for cell in Netlist.read(tmp_path / unit.name / NETLIST).cells
+        if cell["type"] == lut_rom.CELL
+    ]
+    assert columns
+    assert all({"0", "1"} <= set(column) for column in columns), "a constant takes a LUT"
 
 
 @pytest.mark.nightly
