@@ -44,7 +44,7 @@ module {CELL} (input [5:0] PORT_R_ADDR, output PORT_R_RD_DATA);
   assign PORT_R_RD_DATA = INIT[PORT_R_ADDR];
 endmodule
 """
-"""A LUT of six inputs. To map each one to the device's own cell would take longer than all else."""
+"""A LUT of six inputs. As the device's own LUT6 each different column would cost a module."""
 
 COMMANDS = f"""\
 select -assert-count {{n}} {{memories}}

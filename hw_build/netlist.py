@@ -67,13 +67,10 @@ class Netlist:
 
     @classmethod
     def read(cls, file: Path) -> Netlist:
-        """The top module of what Yosys' `write_json` wrote; MachineError at a cell without a price.
-
-        `$scopeinfo` records hold the names of flattened modules and are no hardware.
-        """
+        """The top module of what `write_json` wrote; MachineError at a cell without a price."""
         modules = json.loads(file.read_text())["modules"].values()
         top = next(module for module in modules if "top" in module["attributes"])
-        cells = tuple(c for c in top["cells"].values() if c["type"] != "$scopeinfo")
+        cells = tuple(top["cells"].values())
         known = {*LUTS_OF, *REGISTERS, *BLOCK_RAMS, *DSPS, *CHAINS, "GND", "VCC"}
         if unknown := {cell["type"] for cell in cells} - known:
             raise MachineError(

@@ -148,7 +148,7 @@ BLOCK_WIDTHS = (1, 2, 4, 9, 18, 36, 72)
 def block_memory(words: int, width: int, *, written: bool) -> Resources:
     """A memory in block RAM: with the multiplexer behind its pieces, and their write enables."""
     shape = block_shape(words, width, written=written)
-    lut = width * ceil((shape.pieces - 1) / 3)
+    lut = width * multiplexer_luts(shape.pieces)
     if written and shape.pieces > 1:
         lut += shape.pieces
     return Resources(lut=lut, ff=counter_bits(shape.pieces), bram36=shape.bram36)
@@ -165,7 +165,7 @@ def lut_ram_luts(depth: int, width: int) -> float:
     pieces = ceil(depth / 64)
     if width == 1 and depth == 128:
         return 4
-    multiplexers = width * ceil((pieces - 1) / 3)
+    multiplexers = width * multiplexer_luts(pieces)
     return 4 * ceil(width / 3) * pieces + multiplexers + (pieces if pieces > 1 else 0)
 
 
@@ -190,7 +190,7 @@ def lanes_ram_luts(words: int, lanes: int, bits: int) -> float:
     for first in range(0, lanes, addresses):
         low, high = first * bits, min(first + addresses, lanes) * bits - 1
         cells += high // held - low // held + 1
-    multiplexers = width * ceil((pieces - 1) / 3)
+    multiplexers = width * multiplexer_luts(pieces)
     return 4 * cells * pieces + multiplexers + (pieces if pieces > 1 else 0)
 
 

@@ -1,8 +1,9 @@
 """Synthesis of every block by itself with Yosys for 7-series: LUTs, registers, memories, depth.
 
 Every figure from here is of the kind "synthesised (not placed)". Blocks are synthesised out of
-context, each from its modules, parameters and memory contents alone, and kept in the store under
-a key over just these: after an edit of one layer, only that layer is synthesised again.
+context, each from its modules, parameters and memory contents alone (of block RAM, only its shape),
+and kept in the store under a key over just these: after an edit of one layer, only that layer is
+synthesised again.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ setattr -mod -set keep_hierarchy 1 {kept}
 read_verilog -lib -specify +/xilinx/cells_sim.v
 # ROM in logic at once: later, Yosys would move registers from its address to its data
 proc
-{names}\
+{without_names}\
 {roms}\
 memory_map -rom-only -attr rom_style=logic
 synth_xilinx -family {family} {options} -run prepare:map_memory
@@ -60,10 +61,10 @@ opt_lut_ins -tech xilinx
 setattr -mod -unset keep_hierarchy *
 flatten
 opt_merge -share_all
-clean
+clean -purge
 blackbox =A:whitebox
 select {top}
-write_json -selected {netlist}
+write_json -noscopeinfo -selected {netlist}
 """
 """`synth_xilinx` with a LUT mapping of our own in place of its last but one step."""
 
@@ -78,7 +79,7 @@ clean
 """
 """Weights that are constants reach into what was kept whole, which takes longer."""
 
-NAMES = """\
+WITHOUT_NAMES = """\
 flatten
 opt_clean -purge
 """
@@ -208,7 +209,7 @@ def synthesis_script(lone: LoneBlock, family: str) -> str:
         top=lone.block.module,
         family=family,
         options=OPTIONS,
-        names=NAMES if lone.block.module == "mvu" else "",
+        without_names=WITHOUT_NAMES if lone.block.module == "mvu" else "",
         roms=map_deep_roms(lone.block),
         memories=MEMORIES.format(
             block_memory=BLOCK_MEMORY if lone.block.parameters.get("BLOCK_MEMORY") else ""
