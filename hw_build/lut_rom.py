@@ -73,7 +73,9 @@ def map_deep_roms(block: Block) -> str:
     if not deep:
         return ""
     used = {min(n, WORDS_A_LUT) for n in deep.values()} | {n % WORDS_A_LUT for n in deep.values()}
-    constants = [f"r:INIT=64'b{bit * n:x>64}" for n in sorted(used - {0}) for bit in "01"]
+    constants = [
+        f"r:INIT=64'b{bit * n:x>{WORDS_A_LUT}}" for n in sorted(used - {0}) for bit in "01"
+    ]
     return COMMANDS.format(
         n=len(deep),
         memories=" ".join(f"*/m:{name}" for name in deep),
