@@ -5,8 +5,9 @@ Usage: python -m benchmarks.resynthesis [RUN] [--cycles N] [--writable | --cnv]
 RUN is an exported run directory; without it, weights and thresholds are random. All blocks are
 synthesised once with an empty store; then, layer by layer, weights and thresholds are replaced by
 others and all blocks are synthesised again: the store has every block but the one that changed. The
-factor is the first time over the second, wall clock, on all processors of this machine; that of
-the mean layer is over the mean of the second times.
+factor is the first time over the second; that of the mean layer is over the mean of the second
+times. Both by the wall clock, where all blocks share this machine's processors and one block has
+but one of them, and by processor time, which is the work and does not depend on their number.
 
 With --writable the host can write weights and thresholds, which are then no part of what is
 synthesised; with --cnv it is CNV w1a1 at 32,768 cycles a frame instead of TFC.
@@ -58,16 +59,16 @@ def main() -> None:
     folding = choose_folding(graph, options.cycles or (34_141 if options.cnv else 69))
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) / "store")
+        print("         wall clock            processor time")
         whole = seconds(graph, folding, store)
-        print(f"all      {whole:.1f} s with an empty store")
-        print(f"nothing  {seconds(graph, folding, store):.1f} s")
+        print_row("all", whole, whole)
+        print_row("nothing", seconds(graph, folding, store), whole)
         times = []
         for layer in graph:
             if isinstance(layer, MatVec):
                 times.append(seconds(edited(graph, layer), folding, store))
-                print(f"{layer.name:8} {times[-1]:.1f} s: {whole / times[-1]:.1f} times as fast")
-        mean = float(np.mean(times))
-        print(f"mean     {mean:.1f} s: {whole / mean:.1f} times as fast")
+                print_row(layer.name, times[-1], whole)
+        print_row("mean", np.mean(times, axis=0), whole)
 
 
 def edited(graph: Graph, layer: MatVec) -> Graph:
@@ -83,14 +84,25 @@ def edited(graph: Graph, layer: MatVec) -> Graph:
     return Graph(tuple(map(edit, graph)))
 
 
-def seconds(graph: Graph, folding: dict[str, Folding], store: Store) -> float:
-    """Synthesises every block that the store lacks; how long that took."""
+def seconds(graph: Graph, folding: dict[str, Folding], store: Store) -> np.ndarray:
+    """Synthesises every block that the store lacks; how long that took, wall and processors."""
     blocks = lower(graph, folding)
     with tempfile.TemporaryDirectory() as rtl:
         emit(blocks, Path(rtl))
-        started = time.perf_counter()
+        started = now()
         synthesise(Path(rtl), blocks, store=store)
-        return time.perf_counter() - started
+        return now() - started
+
+
+def now() -> np.ndarray:
+    """The wall clock, and the processor time of this process and of Yosys' finished ones."""
+    user, system, children_user, children_system, _ = os.times()
+    return np.array([time.perf_counter(), user + system + children_user + children_system])
+
+
+def print_row(name: str, took: np.ndarray, whole: np.ndarray) -> None:
+    columns = [f"{t:5.1f} s {w / t:6.1f} times" for t, w in zip(took, whole, strict=True)]
+    print(f"{name:8} " + "    ".join(columns))
 
 
 if __name__ == "__main__":
