@@ -79,6 +79,8 @@ RUN make .venv/.docs \
  && rm -rf /tmp/.cache \
  && chmod -R a+rX .venv
 COPY --chown=1000:1000 . .
+# Files of a newer checkout than the layers above would have make set everything up again.
+RUN touch .venv/.set-up .venv/.docs
 # Here the tests of pages may not be skipped.
 ENV NARROWGAUGE_REQUIRE_BROWSER=1
 USER 1000:1000

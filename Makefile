@@ -1,4 +1,4 @@
-# `make help` lists the targets. Needed: Python 3.11, g++, make and perl; the rest is installed in .venv.
+# `make help` lists the targets. Needed: Python 3.11 with venv, g++, make and perl; the rest is installed in .venv.
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -71,7 +71,7 @@ docker-build: docker-image  ## the flow in a container: MODEL=runs/NAME (BOARD=.
 	    exit 2;; esac
 	@mkdir -p "$(STORE)" runs  # docker would make them root's
 	docker run --rm --init --user $$(id -u):$$(id -g) --volume "$(CURDIR)/runs:/narrowgauge/runs" \
-	    --volume "$(STORE):/store" --env NARROWGAUGE_STORE=/store \
+	    --volume "$$(realpath "$(STORE)"):/store" --env NARROWGAUGE_STORE=/store \
 	    $(strip $(TOOLS) $(LICENCES)) narrowgauge:$(TARGET) \
 	    python -m hw_build.flow run "$(MODEL)" --board $(BOARD) $(FLOW)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the project's pinned packages in .venv. Called by `make setup`; safe to run again.
 #   PYTHON       the interpreter to use, python3.11 by default
-#   TORCH_INDEX  a package index to look for torch in first; "pypi" for PyPI alone
+#   TORCH_INDEX  a package index to look for torch in, beside pip's own; "pypi" for PyPI alone
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -42,14 +42,15 @@ pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
 # torch comes first and apart: nothing after it may replace it, and PyPI's own build would bring
 # gigabytes of CUDA to a machine that has no use for them.
 if nvidia-smi -L >/dev/null 2>&1; then gpu=yes; else gpu=no; fi
-if [[ $gpu == yes && -z ${TORCH_INDEX:-} || ${TORCH_INDEX:-} == pypi ]]; then
-    step "$torch with CUDA, from PyPI"
-    pip install "$torch"
+if [[ ${TORCH_INDEX:-} == pypi ]]; then index=; else index=${TORCH_INDEX:-}; fi
+if [[ $gpu == yes || ${TORCH_INDEX:-} == pypi ]]; then
+    step "$torch with CUDA"
+    pip install ${index:+--extra-index-url "$index"} "$torch"  # and the libraries that it needs
 else
     step "$torch"
     # An index that can't be reached is no obstacle where another one has the build.
     pip install --no-deps --retries 1 --timeout 15 \
-        --extra-index-url "${TORCH_INDEX:-$cpu_index}" "$torch"
+        --extra-index-url "${index:-$cpu_index}" "$torch"
 fi
 
 step "all other packages, as locked"

@@ -38,7 +38,7 @@ says what happened.
 | exit code | means |
 |---|---|
 | 0 | done |
-| 1 | `training.sweep`: a point failed, and the others are whole |
+| 1 | `training.sweep`, `hw_build.flow build`: a point or a run failed, and the others are whole |
 | 2 | a mistake in what was given: an option, a network, a file |
 | 3 | the machine lacks something: a tool, disk space |
 | 4 | a gate failed: two executors disagree |

@@ -9,9 +9,11 @@ import os
 import select
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TextIO
 
-from deploy.errors import NarrowgaugeError
+from deploy.durable import machine_errors
+from deploy.errors import NarrowgaugeError, UserError
 
 _STYLES = {"bold": "1", "yellow": "33", "bold cyan": "1;36", "bold red": "1;31"}
 
@@ -44,7 +46,8 @@ def warn(line: str) -> None:
 def run_command(main: Callable[[], int]) -> int:
     """The exit code of a command's `main`; 0 where whoever reads its output has seen enough.
 
-    That is `| head` and the like. Another pipe that breaks is an error like any other.
+    That is `| head` and the like. Another pipe that breaks is an error like any other. What the
+    system refuses of a path, which `main` has not looked at itself, is told as any other error.
     """
     try:
         code = main()
@@ -54,7 +57,29 @@ def run_command(main: Callable[[], int]) -> int:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        refused = _refused_path(error)
+        complain(refused)
+        return refused.exit_code
     return code
+
+
+def _refused_path(error: OSError) -> NarrowgaugeError:
+    path = os.fsdecode(error.filename)
+    try:
+        with machine_errors(Path(path).parent):
+            raise error
+    except NarrowgaugeError as known:
+        return known
+    except OSError:
+        return UserError(
+            "a file or folder can't be used",
+            where=path,
+            found=error.strerror or str(error),
+            fix="see that all of the path is there, and is what the command takes",
+        )
 
 
 def _is_unread(stream: TextIO) -> bool:

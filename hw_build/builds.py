@@ -21,7 +21,7 @@ from deploy.errors import NarrowgaugeError, UserError
 from deploy.run_directory import RunDirectory
 from deploy.terminal import complain
 
-from .bitstream.places import FORMS, find_vivado, require_place
+from .bitstream.places import SSH, find_vivado, require_place
 from .build_cluster import cluster
 from .build_run import LOG, Job, build_run, options_of, step_of
 from .pipeline.folders import BITSTREAM
@@ -63,8 +63,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--vivado",
         default="local",
-        metavar=FORMS,
-        help="where Vivado is, as `run` takes it (local); on a cluster, as its workers see it",
+        metavar=f"local|docker|{SSH}USER@HOST",
+        help="where Vivado is (local); on a cluster, as its workers see it",
     )
     command.add_argument(
         "--workers",
@@ -95,7 +95,9 @@ def build_all(arguments: argparse.Namespace) -> dict[str, Any]:
     reasons, boards = dict.fromkeys(arguments.runs, ""), {}
     for run in reasons:
         try:
-            boards[run] = options_of(RunDirectory(run)).board
+            options = options_of(RunDirectory(run))
+            _require_model(options.model, run)
+            boards[run] = options.board
         except UserError as error:
             reasons[run] = "; ".join(map(str.strip, str(error).splitlines()))
     if arguments.dask is None and any(board.has_pynq for board in boards.values()):
@@ -114,6 +116,18 @@ def build_all(arguments: argparse.Namespace) -> dict[str, Any]:
         for run, why in reasons.items()
     ]
     return {"builds": answers}
+
+
+def _require_model(model: Path, run: Path) -> None:
+    """UserError where the bundle, which comes after hours of Vivado, would miss the network."""
+    if not model.is_file():
+        raise UserError(
+            "the network that the run was made from is not there",
+            where=str(model),
+            found=f"no such file in {Path.cwd()}" if not model.is_absolute() else "no such file",
+            fix="give the command in the folder where the run was made, or where `python -m "
+            f"hw_build.flow run` made {run} anew",
+        )
 
 
 def _build(runs: list[Path], place: str, workers: int | None, dask: str | None) -> dict[Path, str]:

@@ -218,8 +218,14 @@ def _vivado_place(arguments: argparse.Namespace) -> str:
     """
     require_place(arguments.vivado)
     is_built = arguments.onto is not None and read_manifest(arguments.onto / BITSTREAM) is not None
-    wanted = arguments.until == "bitstream" and arguments.vivado == "auto" and not is_built
-    return "local" if wanted else arguments.vivado
+    wanted = arguments.until == "bitstream" and not is_built
+    if wanted and arguments.vivado == "none":
+        raise UserError(
+            "a bitstream was asked for, and none may be built",
+            found="--until bitstream and --vivado none",
+            fix="leave out one of them",
+        )
+    return "local" if wanted and arguments.vivado == "auto" else arguments.vivado
 
 
 def _model_of(source: Path) -> tuple[Path, Path | None]:

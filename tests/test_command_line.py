@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from argparse import ArgumentParser, _SubParsersAction
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -259,6 +261,33 @@ def test_another_pipe_that_breaks_is_an_error() -> None:
         raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
+        run_command(broken)
+
+
+def test_a_path_that_the_system_refuses_is_told_without_a_traceback(tmp_path: Path, capsys) -> None:
+    def forbidden() -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "closed"))
+
+    (tmp_path / "file").touch()
+    long = tmp_path / ("n" * 300)
+    for main, code, complaint, where, found in (
+        (partial(flow.main, ["run", str(long)]), 2, "can't be used", long, "File name too long"),
+        ((tmp_path / "no" / "x").touch, 2, "can't be used", tmp_path / "no" / "x", "No such file"),
+        ((tmp_path / "file" / "x").mkdir, 2, "can't be used", tmp_path / "file" / "x", "Not a dir"),
+        (forbidden, 3, "no permission to read or write a file", tmp_path / "closed", "denied"),
+    ):
+        assert run_command(main) == code
+        shown = capsys.readouterr().err
+        assert complaint in shown.splitlines()[0]
+        assert f"where:    {where}" in shown
+        assert found in shown
+
+
+def test_an_error_without_a_path_is_no_mistake_of_the_user() -> None:
+    def broken() -> int:
+        raise OSError("ours")
+
+    with pytest.raises(OSError, match="ours"):
         run_command(broken)
 
 

@@ -21,9 +21,10 @@ from vivado_behind_ssh import PLACE, There, there
 from vivado_builds import HERE, fake_vivado, needs_tcl, scripts_of, write_network
 
 from deploy.bundle import Bundle
+from deploy.run_directory import RunDirectory
 from hw_build import builds, flow
 from hw_build.bitstream.plan import STEPS
-from hw_build.build_run import LOG
+from hw_build.build_run import LOG, options_of
 
 ROOT = HERE.parent
 NAMES = [step.script for step in STEPS]
@@ -92,6 +93,21 @@ def test_one_that_fails_loses_no_other(
     assert Bundle.read(runs / "slow" / "bundle.zip").has_bitstream
     report = json.loads((runs / "slow" / "report.json").read_text())
     assert report["bitstream"] == told["slow"]["bitstream"]
+
+
+def test_a_network_that_is_gone_is_told_before_vivado_starts(
+    runs: Path, fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = options_of(RunDirectory(runs / "fast")).model
+    away = model.rename(model.with_suffix(".away"))
+    try:
+        assert flow.main(["build", "fast", "--json"]) == 1
+    finally:
+        away.rename(model)
+    told, _ = answers(capsys)
+    assert "the network that the run was made from is not there" in told["fast"]["failed"]
+    assert str(model) in told["fast"]["failed"]
+    assert scripts_of(fake()) == []
 
 
 @pytest.mark.nightly

@@ -52,6 +52,14 @@ def test_sources_that_are_no_network(model: Path, tmp_path: Path, run) -> None:
     assert f"python -m training.export {tmp_path}" in text
 
 
+def test_a_bitstream_that_may_not_be_built_is_refused(model: Path, tmp_path: Path, run) -> None:
+    command = ("--until", "bitstream", "--vivado", "none", "--out", tmp_path / "run")
+    code, text = run(model, *command)
+    assert code == 2
+    assert "--until bitstream and --vivado none" in text
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_networks_that_are_refused(name: str, tmp_path: Path, run) -> None:
     refused = REFUSED[name]()
