@@ -43,20 +43,24 @@ def pack_rows(fields: np.ndarray, bits: int) -> np.ndarray:
         return fields.view(np.uint8)
     words = np.zeros((n_rows, per_row + -per_row % _fields_per_word(bits)), fields.dtype)
     np.bitwise_and(fields, fields.dtype.type(_ones(bits)), out=words[:, :per_row])
-    width = bits
+    # In place, with one array beside: a fresh one for every step costs more than the step.
+    width, beside = bits, np.empty_like(words)
     while width != 8 and words.itemsize < 8:
         half = words.itemsize * 8
-        words = words.view(f"<u{words.itemsize * 2}")
-        lower = words & words.dtype.type(_ones(width))
-        words = lower | ((words ^ lower) >> words.dtype.type(half - width))
+        words, beside = (part.view(f"<u{words.itemsize * 2}") for part in (words, beside))
+        number = words.dtype.type
+        np.right_shift(words, number(half), out=beside)
+        beside <<= number(width)
+        words &= number(_ones(width))
+        words |= beside
         width *= 2
     if width == 8:
         return words.astype(np.uint8)
-    row = np.zeros((n_rows, -(-words.shape[1] * width // 64)), "<u8")
+    row = np.zeros((n_rows, -(-per_row * bits // 64)), "<u8")
     for group in range(words.shape[1]):
         word, offset = divmod(group * width, 64)
         row[:, word] |= words[:, group] << np.uint64(offset)
-        if offset + width > 64:
+        if offset + width > 64 and word + 1 < row.shape[1]:
             row[:, word + 1] |= words[:, group] >> np.uint64(64 - offset)
     return row.view(np.uint8)
 

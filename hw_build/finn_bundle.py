@@ -223,7 +223,13 @@ def _packing(shapes: Mapping[str, Any], end: str, where: str) -> Packing:
 
 
 def _estimates(build: Path) -> dict[str, Any]:
-    estimates = json.loads(_found(build, (_ESTIMATES,), "estimates").read_text(encoding="utf-8"))
+    text = _found(build, (_ESTIMATES,), "estimates").read_text(encoding="utf-8", errors="replace")
+    try:
+        estimates = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            "FINN's estimates are no JSON", where=str(build / _ESTIMATES), found=str(error)
+        ) from error
     missing = {"max_cycles", "critical_path_cycles"} - set(estimates)
     if missing:
         raise UserError(

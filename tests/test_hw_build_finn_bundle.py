@@ -164,6 +164,15 @@ def test_a_file_that_is_missing_is_named(name: str, build: Path, capsys) -> None
     assert Path(name).stem in error
 
 
+def test_estimates_that_are_no_json_are_named(build: Path, capsys) -> None:
+    settings(build)
+    write(build / "report/estimate_network_performance.json", "max_cycles: 7")
+    assert bundle_of(build) == 2
+    error = capsys.readouterr().err
+    assert "FINN's estimates are no JSON" in error
+    assert "estimate_network_performance.json" in error
+
+
 def test_vectors_are_what_the_streams_hold(build: Path, capsys) -> None:
     settings(build)
     np.save("x.npy", np.full((30, 20), 0.5))
