@@ -58,7 +58,7 @@ def run_command(main: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.filename is None:
+        if not isinstance(error.filename, str | bytes):
             raise
         refused = _refused_path(error)
         complain(refused)

@@ -95,9 +95,7 @@ def build_all(arguments: argparse.Namespace) -> dict[str, Any]:
     reasons, boards = dict.fromkeys(arguments.runs, ""), {}
     for run in reasons:
         try:
-            options = options_of(RunDirectory(run))
-            _require_model(options.model, run)
-            boards[run] = options.board
+            boards[run] = options_of(RunDirectory(run)).board
         except UserError as error:
             reasons[run] = "; ".join(map(str.strip, str(error).splitlines()))
     if arguments.dask is None and any(board.has_pynq for board in boards.values()):
@@ -116,18 +114,6 @@ def build_all(arguments: argparse.Namespace) -> dict[str, Any]:
         for run, why in reasons.items()
     ]
     return {"builds": answers}
-
-
-def _require_model(model: Path, run: Path) -> None:
-    """UserError where the bundle, which comes after hours of Vivado, would miss the network."""
-    if not model.is_file():
-        raise UserError(
-            "the network that the run was made from is not there",
-            where=str(model),
-            found=f"no such file in {Path.cwd()}" if not model.is_absolute() else "no such file",
-            fix="give the command in the folder where the run was made, or where `python -m "
-            f"hw_build.flow run` made {run} anew",
-        )
 
 
 def _build(runs: list[Path], place: str, workers: int | None, dask: str | None) -> dict[Path, str]:

@@ -42,7 +42,11 @@ def make_bundle(flow: Flow) -> None:
             labels=labels,
             class_names=None if class_names is None else tuple(class_names),
             simulated=read_json(flow.folder(SIMULATION) / "simulation.json"),
-            hashes={"model": sha256_of(options.model), "graph": sha256_of(flow.folder(GRAPH))},
+            # the model that the graph was made from, whatever lies at its path by now
+            hashes={
+                "model": flow.run.manifest(GRAPH)["inputs"]["model"]["sha256"],
+                "graph": sha256_of(flow.folder(GRAPH)),
+            },
             versions={"hw_build": source_digest(), **tool_versions()},
             hardware=hardware,
         )
